@@ -1,0 +1,52 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"iocpipe/filter"
+	"iocpipe/filter/source"
+)
+
+func newExtractCommand(con console) *cobra.Command {
+	var scan scanFlags
+	var in inputFlags
+	var all, unique, private bool
+	cmd := &cobra.Command{
+		Use:   "extract [FILE…]",
+		Short: "Print the indicators of each line as JSON",
+		Long: `Extract prints one JSON line for each input line that has indicators worth asking about: their type, normalised
+value, what stands there, and where, in bytes from 0.`,
+		RunE: func(cmd *cobra.Command, files []string) error {
+			if err := in.validate(); err != nil {
+				return err
+			}
+			scanner, err := scan.scanner()
+			if err != nil {
+				return err
+			}
+			policy, err := scan.policy()
+			if err != nil {
+				return err
+			}
+			var counts *filter.Counts
+			if unique {
+				counts = new(filter.Counts)
+			}
+			newWorker := func() filter.Worker {
+				return &filter.Extraction{Scanner: scanner, Policy: policy, All: all, Private: private, File: len(files) > 1, Count: counts}
+			}
+			run := newStream(con, in)
+			err = run.do(cmd.Context(), source.Open(files, con.stdin), con.stdout, newWorker, newWorker())
+			if unique && err == nil {
+				_, err = counts.WriteTo(con.stdout)
+			}
+			return run.end(err)
+		},
+	}
+	scan.add(cmd.Flags(), "all")
+	in.add(cmd.Flags())
+	cmd.Flags().BoolVar(&all, "all", false, "also print lines without indicators")
+	cmd.Flags().BoolVar(&unique, "unique", false, "print each indicator once, with its count")
+	cmd.Flags().BoolVar(&private, "private", false, "also print what is not worth asking about: private, reserved, resolvers, allowed")
+	return cmd
+}

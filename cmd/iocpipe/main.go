@@ -1,0 +1,75 @@
+// Command iocpipe puts threat intelligence on log lines: lines go in, the same lines come out, annotated. The package
+// holds a file per command: flags, wiring and exit codes, nothing else.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// The exit codes, the same for every command.
+const (
+	exitOK        = 0
+	exitFailed    = 1 // something failed; stderr says what
+	exitUsage     = 2 // wrong flags or configuration
+	exitMalicious = 3 // --fail-on malicious, and there was
+)
+
+// An exitError ends the program with a code. A message is printed before, unless it is empty.
+type exitError struct {
+	code    int
+	message string
+}
+
+func (e exitError) Error() string { return e.message }
+
+// usagef is an error of the user's: a wrong flag, value or setting. It ends the program with exitUsage.
+func usagef(format string, args ...any) error {
+	return exitError{exitUsage, fmt.Sprintf(format, args...)}
+}
+
+// A console is where a command reads and writes.
+type console struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+}
+
+func main() {
+	os.Exit(run(os.Args[1:], console{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+// run runs the command line args and returns its exit code. It is the one place where errors become exit codes.
+func run(args []string, con console) int {
+	root := newRootCommand(con)
+	root.SetArgs(args)
+	err := root.Execute()
+	if err == nil {
+		return exitOK
+	}
+	exit := exitError{exitFailed, err.Error()}
+	errors.As(err, &exit)
+	if exit.message != "" {
+		fmt.Fprintf(con.stderr, "iocpipe: %s\n", strings.ReplaceAll(exit.message, "\n", "; "))
+	}
+	return exit.code
+}
+
+func newRootCommand(con console) *cobra.Command {
+	root := &cobra.Command{}
+	root.Use = "iocpipe [FILE…]"
+	root.AddCommand(newExtractCommand(con))
+	root.SilenceErrors, root.SilenceUsage = true, true
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetIn(con.stdin)
+	root.SetOut(con.stdout)
+	root.SetErr(con.stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usagef("%v; %s --help lists the flags", err, cmd.CommandPath())
+	})
+	return root
+}

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"iocpipe/filter"
+)
+
+// drainTime is how long input that is already in the pipe is read after the first signal.
+const drainTime = 5 * time.Second
+
+// inputFlags are the flags of how lines are read.
+type inputFlags struct {
+	maxLine int
+}
+
+func (f *inputFlags) add(flags *pflag.FlagSet) {
+	flags.IntVar(&f.maxLine, "max-line", filter.DefaultMaxLine, "a line of more `BYTES` passes through whole and unannotated")
+}
+
+func (f *inputFlags) validate() error {
+	if f.maxLine < 1 {
+		return usagef("--max-line %d: must be at least 1", f.maxLine)
+	}
+	return nil
+}
+
+// A stream runs blocks from inputs to an output, and remembers what went wrong on the way without stopping it.
+type stream struct {
+	con    console
+	in     inputFlags
+	stats  filter.Stats
+	mu     sync.Mutex
+	failed bool
+}
+
+func newStream(con console, in inputFlags) *stream { return &stream{con: con, in: in} }
+
+// complain prints a message once something failed that does not stop the lines; the exit code will be 1.
+func (s *stream) complain(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = true
+	fmt.Fprintf(s.con.stderr, "iocpipe: %v\n", err)
+}
+
+// do runs until the end of the inputs. The first TERM or INT ends the reading after drainTime; a second one stops at
+// once.
+func (s *stream) do(ctx context.Context, src filter.Source, w io.Writer, newWorker func() filter.Worker, long filter.Worker) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer s.onSignal(cancel)()
+	var err error
+	s.stats, err = filter.Run(ctx, src, w, newWorker, filter.Options{MaxLine: s.in.maxLine, Drain: drainTime, Long: long, Failed: s.complain})
+	return err
+}
+
+// onSignal calls cancel at the first TERM or INT and ends the program at the second. It returns what undoes it.
+func (s *stream) onSignal(cancel func()) (stop func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	done := make(chan struct{})
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-signals:
+			case <-done:
+				return
+			}
+			if cancel(); n > 0 {
+				os.Exit(exitFailed)
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+// end returns the error that the command ends with: none when the output was closed by its reader.
+func (s *stream) end(err error) error {
+	switch {
+	case errors.Is(err, syscall.EPIPE):
+		return nil
+	case err != nil:
+		return fmt.Errorf("output: %w", err)
+	case s.failed:
+		return exitError{exitFailed, ""}
+	}
+	return nil
+}

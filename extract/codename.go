@@ -1,0 +1,221 @@
+package extract
+
+import "bytes"
+
+// Logs are full of names that end like domains: files, classes, packages, settings. This file tells them apart by what
+// the name looks like and by what stands beside it. A name in the place of a host, behind // or @ or in a field for
+// hosts, is believed whatever it looks like.
+
+// ambiguousTLDs are the top-level domains that are more often something else in logs, by what else they are.
+var ambiguousTLDs = func() map[string]tldKind {
+	m := make(map[string]tldKind)
+	for kind, list := range map[tldKind]words{
+		// Extensions of programs, sources, archives and settings.
+		extensionTLD: {"sh", "py", "rs", "md", "zip", "so", "ps", "mov", "pub", "mm", "mk", "pm", "properties", "java", "target"},
+		fileTLD: {"pl", "cc", "app", "ac", "am", "in", "tf", "ml", "la", "st", "as", "ai", "cab", "cat", "run", "zone", "new",
+			"download", "network", "link", "dot", "pro", "sc", "bz", "inc", "gs", "do", "box", "page", "ms", "vi"},
+		memberTLD: {"id", "name", "info", "is", "host", "date", "to", "now", "show", "claims", "health", "madrid", "events",
+			"services", "systems", "support", "media", "cloud", "store", "security", "email", "group", "int", "my", "at", "it",
+			"no", "be", "by", "plus", "report", "menu", "style", "space", "work", "works", "place", "camera", "photo", "photos",
+			"video", "audio", "auto", "country", "fit", "size", "watch", "live", "online", "global", "io"},
+		// Delegated, but closed or unused, and words of programs.
+		closedTLD: {"android", "chrome", "map", "phone", "weather", "data", "prime", "call", "play", "like", "select", "case",
+			"drive", "docs", "next", "open", "save"},
+	} {
+		for _, tld := range list {
+			m[tld] = kind
+		}
+	}
+	return m
+}()
+
+// codeContext says why a well-formed name is the name of something else.
+func (s *Scanner) codeContext(n name) Rule {
+	rule := n.looksLike()
+	if rule == Accepted || n.inHostPlace() || n.followsHostWord() || fieldNames(s.field, hostWords) {
+		return Accepted
+	}
+	return rule
+}
+
+// looksLike says what the name would be if it stood in no particular place.
+func (n name) looksLike() Rule {
+	if n.isBundle() {
+		return BundleName
+	}
+	if n.kind == plainTLD && !n.upper && n.before() != '\\' {
+		return Accepted // nearly all names
+	}
+	switch {
+	case n.isClass():
+		return ClassName
+	case n.isAssigned():
+		return Assigned
+	case n.isCall():
+		return Call
+	case n.isFile():
+		return FileName
+	case n.isMember():
+		return Property
+	}
+	return Accepted
+}
+
+// inHostPlace reports whether the name stands where only hosts stand: behind // or @.
+func (n name) inHostPlace() bool {
+	t, i := n.text, n.start
+	return i > 0 && t[i-1] == '@' || i > 1 && t[i-1] == '/' && t[i-2] == '/' ||
+		i > 2 && t[i-1] == '\\' && t[i-2] == '\\' || // \\server\share
+		hasFoldPrefix(t[n.start:n.end], "www.")
+}
+
+// followsHostWord reports whether the word before the name says that a host follows.
+func (n name) followsHostWord() bool {
+	before, gap := wordBefore(n.text, n.start)
+	return gap > 0 && len(before) > 0 && hostWords.has(before) && n.text[n.start-1] != '.'
+}
+
+func (n name) first() []byte {
+	return n.text[n.start : n.start+bytes.IndexByte(n.text[n.start:n.end], '.')]
+}
+func (n name) secondary() []byte { return n.text[n.second : n.tld-1] }
+func (n name) last() []byte      { return n.text[n.tld:n.end] }
+
+// after returns the byte behind the name, or 0 at the end.
+func (n name) after() byte {
+	if n.end < len(n.text) {
+		return n.text[n.end]
+	}
+	return 0
+}
+
+// before returns the byte before the name, or 0 at the start.
+func (n name) before() byte {
+	if n.start > 0 {
+		return n.text[n.start-1]
+	}
+	return 0
+}
+
+// reversedRoots begin the names of packages and bundles; genericTLDs end names that begin so and are hosts all the same.
+var (
+	reversedRoots = words{"com", "org", "net", "edu", "gov", "mil"}
+	genericTLDs   = words{"com", "org", "net", "edu", "gov", "mil", "arpa", "br", "cn", "au", "uk", "jp", "kr", "tw", "hk"}
+)
+
+// isBundle recognises com.apple.mail and org.apache.hadoop.io.
+func (n name) isBundle() bool {
+	return n.labels >= 3 && reversedRoots.has(n.first()) && !genericTLDs.has(n.last())
+}
+
+// netProducts are written with .NET for a last name.
+var netProducts = words{"asp", "vb", "ado", "ml", "json", "paint", "system", "microsoft", "core", "entity", "log4"}
+
+// isClass recognises capitals that a domain does not have: System.IO, Chrome.app, fooBar.name. Under the best known
+// top-level domains any capitals are believed, for resolvers mix them on purpose.
+func (n name) isClass() bool {
+	tld, secondary := n.last(), n.secondary()
+	switch {
+	case !n.upper:
+		return false
+	case genericTLDs.has(tld):
+		return hasFoldPrefix(tld, "net") && isUpper(tld[0]) && netProducts.has(secondary)
+	case n.kind == plainTLD && allUpper(n.text[n.start:n.end]):
+		return false
+	}
+	return hasUpper(tld) || isCamel(secondary) || n.kind != plainTLD && hasUpper(secondary)
+}
+
+func hasUpper(label []byte) bool {
+	for _, c := range label {
+		if isUpper(c) {
+			return true
+		}
+	}
+	return false
+}
+
+func allUpper(name []byte) bool {
+	for _, c := range name {
+		if class[c]&isLetter != 0 && !isUpper(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// isCamel reports whether a capital follows a small letter.
+func isCamel(label []byte) bool {
+	for i := 1; i < len(label); i++ {
+		if isUpper(label[i]) && class[label[i-1]]&isLetter != 0 && !isUpper(label[i-1]) {
+			return true
+		}
+	}
+	return false
+}
+
+// isAssigned recognises the key in user.name=root.
+func (n name) isAssigned() bool { return n.kind != plainTLD && n.after() == '=' }
+
+// isCall recognises request.host() and log.info("…"), but not a host with its address in brackets.
+func (n name) isCall() bool {
+	if n.kind == plainTLD || n.after() != '(' {
+		return false
+	}
+	digit := n.end+1 < len(n.text) && class[n.text[n.end+1]]&isDigit != 0
+	return !digit || n.kind == extensionTLD
+}
+
+// fileStems are names that files have and hosts seldom.
+var fileStems = words{"main", "index", "test", "tests", "setup", "readme", "makefile", "install", "run", "start", "stop", "build",
+	"init", "__init__", "util", "utils", "script", "backup", "changelog", "license", "configure", "config", "settings", "entrypoint",
+	"deploy", "update", "upgrade", "cleanup", "cron", "daemon", "module", "lib", "mod", "manage", "server", "client", "app", "id_rsa",
+	"id_ecdsa", "id_ed25519", "tmp", "temp", "log", "logs", "output", "archive", "package", "tar", "min", "spec", "bundle", "miniserv"}
+
+// isFile recognises /usr/bin/foo.sh, foo.py:12, Chrome.app and C:\Windows\Microsoft.NET.
+func (n name) isFile() bool {
+	inPath := n.before() == '/' || n.before() == '\\'
+	switch n.kind {
+	case extensionTLD:
+		bare := n.labels == 2 && n.after() != '/' && !n.portFollows()
+		return bare || inPath || n.lineNumberFollows() || fileStems.has(n.secondary())
+	case fileTLD:
+		return inPath || n.lineNumberFollows() || n.after() == '(' || fileStems.has(n.secondary())
+	}
+	return n.labels == 2 && n.before() == '\\' && n.after() != '/'
+}
+
+// lineNumberFollows reports whether a colon and a number other than a usual port follow.
+func (n name) lineNumberFollows() bool {
+	return n.after() == ':' && n.end+1 < len(n.text) && class[n.text[n.end+1]]&isDigit != 0 && !n.portFollows()
+}
+
+// portFollows reports whether the port of a usual service follows.
+func (n name) portFollows() bool {
+	if n.after() != ':' {
+		return false
+	}
+	digits := n.end + 1
+	end := digits
+	for end < len(n.text) && end-digits < 6 && class[n.text[end]]&isDigit != 0 {
+		end++
+	}
+	return words{"80", "443", "8080", "8443", "22", "25", "53", "21", "587", "993", "8000", "8888"}.has(n.text[digits:end])
+}
+
+// programWords are the parts that names of settings and members are made of.
+var programWords = words{"user", "os", "host", "file", "class", "object", "obj", "item", "node", "system", "app", "session", "request", "req",
+	"response", "resp", "res", "process", "thread", "event", "message", "msg", "group", "client", "server", "service", "config",
+	"conf", "type", "table", "column", "key", "value", "index", "source", "destination", "agent", "container", "pod", "image",
+	"device", "account", "task", "job", "tip", "attempt", "map", "reduce", "mapred", "mapreduce", "query", "rule", "trace", "span",
+	"transaction", "log", "logger", "logging", "console", "self", "this", "cls", "java", "javax", "sun", "sys", "datetime", "time",
+	"window", "document", "math", "string", "array", "list", "module", "package", "property", "param", "params", "args", "ctx",
+	"context", "state", "status", "store", "charge", "ownerinfo", "compute", "scheduler", "nova", "network", "volume", "cluster",
+	"queue", "topic", "partition", "broker", "worker", "executor", "driver", "stage", "block", "parent", "child", "root", "local",
+	"remote", "default", "my", "test", "display", "hardware", "socket", "plugin", "vm", "runtime", "bean", "field", "schema", "role",
+	"policy", "resource", "organization", "project", "cloud", "orchestrator", "observer", "data", "stream", "threat", "error", "url"}
+
+// isMember recognises user.name, mapred.task.id and logger.info: names made of the words that programs use.
+func (n name) isMember() bool {
+	return n.kind == memberTLD && programWords.has(n.secondary()) && (n.labels == 2 || programWords.has(n.first()))
+}

@@ -1,0 +1,211 @@
+package extract
+
+import (
+	"bytes"
+
+	"golang.org/x/net/idna"
+	"golang.org/x/net/publicsuffix"
+)
+
+const (
+	maxDomain = 253
+	maxLabel  = 63
+)
+
+// A suffixCache remembers what the public suffix list says of last labels and of names of two, so that it is asked
+// once for each. It is direct-mapped and of fixed size: junk replaces junk.
+type suffixCache [1024]struct {
+	name [3]uint64 // in lower case, packed
+	kind tldKind
+}
+
+// A tldKind says what is known of a last label, and how much it proves by itself.
+type tldKind uint8
+
+const (
+	tldUnset     tldKind = iota
+	noTLD                // not in the list's public section
+	plainTLD             // a top-level domain and hardly ever anything else
+	memberTLD            // also a common name of a member or property: id, name, info
+	fileTLD              // also the extension of a file, but better known as a domain: pl, cc, app
+	extensionTLD         // better known as the extension of a file: sh, py, rs, md, zip
+	closedTLD            // a word under which nobody can register: what ends in it is no domain
+
+	isSuffix  // of a name of several labels: others register below it
+	belowOnes // of such a name: nobody does
+)
+
+// pack returns the name in lower case as a number; names over 24 bytes do not fit.
+func pack(name []byte) (p [3]uint64, ok bool) {
+	if len(name) > 24 {
+		return p, false
+	}
+	for i, c := range name {
+		p[i>>3] = p[i>>3]<<8 | uint64(lower(c))
+	}
+	return p, true
+}
+
+// kind returns what look finds out about name, or found out before. A label and a name cannot be mixed up: only the
+// name has a dot.
+func (c *suffixCache) kind(name []byte, look func([]byte) tldKind) tldKind {
+	key, ok := pack(name)
+	if !ok {
+		return look(name)
+	}
+	slot := &c[((key[0]^key[2])*0x9E3779B97F4A7C15^key[1]*0xC2B2AE3D27D4EB4F)>>54]
+	if slot.name != key || slot.kind == tldUnset {
+		slot.name, slot.kind = key, look(name)
+	}
+	return slot.kind
+}
+
+// lookUpTLD asks the public suffix list about label, the part behind the last dot: letters only, or an A-label.
+func lookUpTLD(label []byte) tldKind {
+	if len(label) < 2 || len(label) > maxLabel {
+		return noTLD
+	}
+	name := string(bytes.ToLower(label))
+	if specialTLDs[name] {
+		return memberTLD
+	}
+	// A suffix of the list's private section, or one that is not in the list, is not marked as ICANN's.
+	if _, icann := publicsuffix.PublicSuffix("x." + name); !icann {
+		return noTLD
+	}
+	if kind, ok := ambiguousTLDs[name]; ok {
+		return kind
+	}
+	return plainTLD
+}
+
+// A name is a candidate for a domain: a word of a text, trimmed to its labels.
+type name struct {
+	text       []byte // where it stands
+	start, end int    // in text
+	labels     int    // how many
+	second     int    // where the label before the last begins, in text
+	tld        int    // where the last label begins, in text
+	upper      bool   // whether a capital occurs
+	kind       tldKind
+}
+
+// domain handles t[start:end], a word with a dot that is no address.
+func (s *Scanner) domain(t []byte, start, end int) {
+	n, rule := s.parseName(t, start, end)
+	if rule == Accepted {
+		rule = s.codeContext(n)
+	}
+	if rule != Accepted {
+		s.drop(rule, start, end)
+		if rule == NotTLD {
+			s.addressesBetweenDashes(t, start, end)
+		}
+		return
+	}
+	value := n.text[n.start:n.end]
+	if hasFoldPrefix(n.last(), "arpa") && s.reverseZone(n) {
+		return
+	}
+	if n.upper {
+		value = s.lowered(value)
+	}
+	s.emit(Domain, value, n.start, n.end)
+}
+
+// parseName finds the labels of the word t[start:end] and checks all that makes a registrable name, without regard to
+// what stands around it.
+func (s *Scanner) parseName(t []byte, start, end int) (n name, rule Rule) {
+	for start < end && (t[start] == '.' || t[start] == '-') {
+		start++
+	}
+	for end > start && (t[end-1] == '.' || t[end-1] == '-' || t[end-1] == '_') {
+		end--
+	}
+	dot := bytes.LastIndexByte(t[start:end], '.')
+	if dot < 0 {
+		return n, NotTLD
+	}
+	n = name{text: t, start: start, end: end, tld: start + dot + 1}
+	label := t[n.tld:end]
+	if class[label[0]]&isLetter == 0 {
+		return n, NotTLD
+	}
+	if n.kind = s.suffixes.kind(label, lookUpTLD); n.kind == noTLD {
+		return n, NotTLD
+	}
+	if end-start > maxDomain {
+		return n, TooLong
+	}
+	if rule = n.checkLabels(); rule != Accepted {
+		return n, rule
+	}
+	if n.kind == closedTLD {
+		return n, Property
+	}
+	if n.mayBeSuffix() && s.suffixes.kind(t[start:end], lookUpName) == isSuffix {
+		return n, PublicSuffix
+	}
+	return n, Accepted
+}
+
+// checkLabels counts the labels and checks the form of each. Underscores are allowed where DNS has them, in front of
+// the registered name: _dmarc.example.com.
+func (n *name) checkLabels() Rule {
+	from, underscore := n.start, -1
+	n.second = n.start
+	for i := n.start; i <= n.end; i++ {
+		if i < n.end && n.text[i] != '.' {
+			switch c := n.text[i]; {
+			case c == '_':
+				underscore = from
+			case isUpper(c):
+				n.upper = true
+			}
+			continue
+		}
+		if i == from || i-from > maxLabel || n.text[from] == '-' || n.text[i-1] == '-' {
+			return BadLabel
+		}
+		n.labels++
+		if i < n.end && i+1 < n.tld {
+			n.second = i + 1
+		}
+		from = i + 1
+	}
+	if underscore >= n.second {
+		return Underscore
+	}
+	return Accepted
+}
+
+// mayBeSuffix reports whether the name has few enough labels to be a public suffix itself.
+func (n *name) mayBeSuffix() bool { return n.labels == 2 || n.labels == 3 && n.end-n.tld == 2 }
+
+// lookUpName says whether the whole of domain is a suffix of the list's public section. Suffixes of its private
+// section, such as github.io, are hosts as well.
+func lookUpName(domain []byte) tldKind {
+	domain = bytes.ToLower(domain)
+	suffix, icann := publicsuffix.PublicSuffix(alias(domain))
+	if icann && len(suffix) == len(domain) {
+		return isSuffix
+	}
+	return belowOnes
+}
+
+// registered returns the domain's public suffix and one label, or domain itself when there is no more.
+func registered(domain string) string {
+	if r, err := publicsuffix.EffectiveTLDPlusOne(domain); err == nil {
+		return r
+	}
+	return domain
+}
+
+// toASCII returns the A-label form of a name in another script. Names that IDNA refuses are no domains.
+func toASCII(domain []byte) (string, bool) {
+	if len(domain) > 4*maxDomain {
+		return "", false
+	}
+	ascii, err := idna.Lookup.ToASCII(string(domain))
+	return ascii, err == nil && len(ascii) <= maxDomain
+}

@@ -1,0 +1,167 @@
+package extract
+
+import "bytes"
+
+const (
+	maxLocalPart = 128 // RFC 5321 allows 64; the return paths of mailing lists are longer in practice
+)
+
+// email handles the word t[start:at] before an '@'. It returns where the scan goes on, or at when the word is to be
+// handled like any other.
+func (s *Scanner) email(t []byte, start, at int) int {
+	if start > 0 && t[start-1] == '@' {
+		return at
+	}
+	start = localPart(t, start, at)
+	if isUserInfo(t, start) && !isUserInfoEmail(t, at) {
+		return at + 1
+	}
+	if at+1 < len(t) && t[at+1] == '[' {
+		return s.literalEmail(t, start, at)
+	}
+	host, end, rule := s.hostAt(t, at+1)
+	if rule != Accepted {
+		if end > at+1 && rule == NotTLD {
+			s.drop(UserHost, start, end)
+		}
+		return at + 1
+	}
+	s.retract(start)
+	s.emitEmail(t, start, at, end, host)
+	s.emit(Domain, host, at+1, end)
+	return end
+}
+
+// emitEmail appends the address t[start:end], whose normalised host is host, unless it is something else in its form.
+func (s *Scanner) emitEmail(t []byte, start, at, end int, host []byte) {
+	rule := Accepted
+	before, gap := wordBefore(t, start)
+	switch {
+	case start == at || t[at-1] == '.' || bytes.Contains(t[start:at], []byte("..")) && t[start] != '"':
+		rule = BadLabel
+	case gap > 0 && len(before) > 0 && messageIDWords.has(before) || fieldNames(s.field, messageIDWords):
+		rule = MessageID
+	case bytes.Contains(host, []byte("jabber")) || bytes.Contains(host, []byte("xmpp")):
+		rule = Jabber
+	}
+	if rule != Accepted {
+		s.drop(rule, start, end)
+		return
+	}
+	from := len(s.memory)
+	for _, c := range t[start : at+1] {
+		s.memory = append(s.memory, lower(c))
+	}
+	s.memory = append(s.memory, host...)
+	s.emit(Email, s.memory[from:], start, end)
+}
+
+var messageIDWords = words{"message-id", "msgid", "message_id", "messageid", "in-reply-to", "references", "mid", "resent-message-id"}
+
+// localPart returns where the local part that ends at t[at] begins: behind a '<' before it, in which case all
+// characters of RFC 5321 are taken, or with the usual ones before the word at t[start:at].
+func localPart(t []byte, start, at int) int {
+	limit := max(0, at-maxLocalPart)
+	for i := start; i > limit; i-- {
+		if t[i-1] == '<' {
+			return i
+		}
+		if class[t[i-1]]&inWord == 0 && bytes.IndexByte([]byte("+=!#$&'*/?^`{|}~"), t[i-1]) < 0 {
+			break
+		}
+	}
+	for start > limit && (class[t[start-1]]&inWord != 0 || t[start-1] == '+' || isApostrophe(t, start-1)) {
+		start--
+	}
+	for start < at && (t[start] == '.' || t[start] == '-' || t[start] == '+') {
+		start++
+	}
+	return start
+}
+
+// isApostrophe recognises the one in o'brien, as opposed to a quote.
+func isApostrophe(t []byte, i int) bool {
+	return t[i] == '\'' && i > 0 && class[t[i-1]]&isLetter != 0 && class[t[i+1]]&isLetter != 0
+}
+
+// isUserInfo reports whether a name and perhaps a password before an '@' belong to a URL: //user:password@host.
+func isUserInfo(t []byte, start int) bool {
+	i := start
+	if i > 0 && t[i-1] == ':' {
+		for i--; i > 0 && start-i < maxLocalPart && t[i-1] > ' ' && t[i-1] != '/'; i-- {
+		}
+	}
+	return i > 1 && t[i-1] == '/' && t[i-2] == '/'
+}
+
+// isUserInfoEmail reports whether what stands behind the '@' at t[at] ends at another '@': the user of the URL is an
+// e-mail address.
+func isUserInfoEmail(t []byte, at int) bool {
+	end := at + 1
+	for end < len(t) && end-at < maxDomain && class[t[end]]&inWord != 0 {
+		end++
+	}
+	return end < len(t) && t[end] == '@'
+}
+
+// literalEmail handles user@[192.0.2.1]; the address inside is found by the scan that goes on behind the bracket.
+func (s *Scanner) literalEmail(t []byte, start, at int) int {
+	end := at + 2
+	for end < len(t) && end-at < maxIPv6 && class[t[end]]&(isHex|isDot) != 0 {
+		end++
+	}
+	if end < len(t) && t[end] == ']' && parseIPv4(t[at+2:end]) == Accepted {
+		s.emitEmail(t, start, at, end+1, t[at+1:end+1])
+	}
+	return at + 2
+}
+
+// quotedEmail handles the '@' at t[at] behind a quoted local part: "john doe"@example.com.
+func (s *Scanner) quotedEmail(t []byte, at int) {
+	if at < 2 || t[at-1] != '"' {
+		return
+	}
+	open := bytes.LastIndexByte(t[max(0, at-maxLocalPart):at-1], '"') + max(0, at-maxLocalPart)
+	if open < max(0, at-maxLocalPart) || open == at-2 || open > 0 && class[t[open-1]]&inWord != 0 {
+		return
+	}
+	host, end, rule := s.hostAt(t, at+1)
+	if rule == Accepted {
+		s.emitEmail(t, open, at, end, host)
+	}
+}
+
+// hostAt returns the normalised domain that begins at t[start], and where it ends.
+func (s *Scanner) hostAt(t []byte, start int) (host []byte, end int, rule Rule) {
+	end, marks := start, byteClass(0)
+	for end < len(t) && class[t[end]]&inWord != 0 {
+		marks |= class[t[end]]
+		end++
+	}
+	if marks&isHigh != 0 {
+		return s.foreignHost(t, start, end)
+	}
+	if marks&isLetter == 0 {
+		return nil, end, NumberRun
+	}
+	n, rule := s.parseName(t, start, end)
+	if rule != Accepted {
+		return nil, end, rule
+	}
+	if n.start != start {
+		return nil, end, BadLabel
+	}
+	host = t[n.start:n.end]
+	if n.upper {
+		host = s.lowered(host)
+	}
+	return host, n.end, Accepted
+}
+
+// retract takes back the matches from t[start] on: they are parts of what begins there.
+func (s *Scanner) retract(start int) {
+	from, _ := s.cur.span(start, start+1)
+	for n := len(s.dst); n > s.base && s.dst[n-1].Start >= from; n-- {
+		s.dst = s.dst[:n-1]
+	}
+}

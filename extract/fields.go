@@ -1,0 +1,116 @@
+package extract
+
+import "strings"
+
+// Fields says which fields of JSON events are looked into. Names are dotted; a name covers what is under it, and * is
+// any run of characters within one part. The zero Fields looks into all.
+type Fields struct {
+	only, ignore []string
+	original     bool // event.original is ignored beside a message
+}
+
+// DefaultIgnored are the fields that the filter does not look into: what describes the sensor or was written by an
+// enrichment, this one's included.
+var DefaultIgnored = []string{"threat", "iocpipe", "related", "agent", "observer", "ecs"}
+
+// NewFields returns the fields that only covers, or all if it is empty, without those that ignore covers. A name may
+// end in ".*", which changes nothing. original says that event.original is ignored beside a member message.
+func NewFields(only, ignore []string, original bool) Fields {
+	return Fields{trimStars(only), trimStars(ignore), original}
+}
+
+func trimStars(names []string) []string {
+	var out []string
+	for _, name := range names {
+		if name = strings.TrimSuffix(strings.TrimSpace(name), ".*"); name != "" {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+func (f Fields) skipsOriginal() bool { return f.original }
+
+// has reports whether the field is looked into.
+func (f Fields) has(field string) bool {
+	return (len(f.only) == 0 || covered(f.only, field)) && !covered(f.ignore, field)
+}
+
+func covered(patterns []string, field string) bool {
+	for _, p := range patterns {
+		if covers(p, field) {
+			return true
+		}
+	}
+	return false
+}
+
+// covers reports whether the pattern is the field's name or that of something it stands under.
+func covers(pattern, field string) bool {
+	for {
+		p, morePattern, pOK := strings.Cut(pattern, ".")
+		f, moreField, fOK := strings.Cut(field, ".")
+		if !matchPart(p, f) {
+			return false
+		}
+		if !pOK {
+			return true
+		}
+		if !fOK {
+			return false
+		}
+		pattern, field = morePattern, moreField
+	}
+}
+
+// matchPart matches one part of a name; it goes back to the last star only, so that its time is bounded by the product
+// of the lengths.
+func matchPart(pattern, part string) bool {
+	star, mark := -1, 0
+	p, i := 0, 0
+	for i < len(part) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, i
+			p++
+		case p < len(pattern) && pattern[p] == part[i]:
+			p++
+			i++
+		case star >= 0:
+			mark++
+			p, i = star+1, mark
+		default:
+			return false
+		}
+	}
+	for p < len(pattern) && pattern[p] == '*' {
+		p++
+	}
+	return p == len(pattern)
+}
+
+// A fieldState says whether the field of the string at hand is looked into; it is found out at the first match.
+type fieldState uint8
+
+const (
+	fieldUnknown fieldState = iota
+	fieldWanted
+	fieldIgnored
+)
+
+// wantField reports whether the string at hand is looked into, and keeps its name for the matches.
+func (s *Scanner) wantField() bool {
+	if s.fieldState == fieldUnknown {
+		s.fieldState = fieldIgnored
+		if s.Fields.has(s.field) {
+			s.keepField()
+		}
+	}
+	return s.fieldState == fieldWanted
+}
+
+// keepField notes that the field is looked into, and its name for the matches.
+func (s *Scanner) keepField() {
+	s.fieldState = fieldWanted
+	s.fieldCopy = alias(s.kept([]byte(s.field)))
+}

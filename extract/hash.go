@@ -1,0 +1,105 @@
+package extract
+
+import "bytes"
+
+// minHash is the length of the shortest hash, MD5, in digits.
+const minHash = 32
+
+// hashType returns the hash that n hexadecimal digits can be.
+func hashType(n int) Type {
+	switch n {
+	case 32:
+		return MD5
+	case 40:
+		return SHA1
+	case 64:
+		return SHA256
+	case 128:
+		return SHA512
+	}
+	return None
+}
+
+// hashes reports the hashes in t[start:end], a word of at least minHash bytes. A hash stands alone between hyphens,
+// dots and underscores; a run of letters and digits that is longer than a hash holds none.
+func (s *Scanner) hashes(t []byte, start, end int) {
+	for i := start; i < end; i++ {
+		run, hex := i, isHex
+		for i < end && class[t[i]]&isAlnum != 0 {
+			hex &= class[t[i]]
+			i++
+		}
+		if i-run < minHash || hex == 0 {
+			continue
+		}
+		typ := hashType(i - run)
+		if typ == None {
+			s.drop(HexRun, run, i)
+			continue
+		}
+		if rule := s.hashContext(t, run, i); rule != Accepted {
+			s.drop(rule, run, i)
+			continue
+		}
+		s.emit(typ, s.lowered(t[run:i]), run, i)
+	}
+}
+
+// hashContext says why the digits at t[start:end] are no hash of a file after all.
+func (s *Scanner) hashContext(t []byte, start, end int) Rule {
+	if !variedDigits(t[start:end]) {
+		return Digits
+	}
+	if fieldNames(s.field, hashWords) {
+		return Accepted
+	}
+	if fieldNames(s.field, idWords) {
+		return TraceID
+	}
+	before, gap := wordBefore(t, start)
+	if gap > 0 && len(before) > 0 && idWords.in(before) && !hashWords.in(before) {
+		return TraceID
+	}
+	if isTraceParent(t, start, end) || isRequestList(t, start) || isResourcePath(t, start) {
+		return TraceID
+	}
+	return Accepted
+}
+
+// variedDigits reports whether the digits hold a letter and more than one kind.
+func variedDigits(digits []byte) bool {
+	first, letter, varied := digits[0], false, false
+	for _, c := range digits {
+		letter = letter || class[c]&isLetter != 0
+		varied = varied || c != first
+	}
+	return letter && varied
+}
+
+// isTraceParent recognises the W3C trace context form 00-(32 digits)-(16 digits)-(2 digits).
+func isTraceParent(t []byte, start, end int) bool {
+	const tail = len("-00f067aa0ba902b7-01")
+	return end-start == 32 && start >= 3 && t[start-1] == '-' && t[start-3] == '0' && t[start-2] == '0' &&
+		len(t) >= end+tail && t[end] == '-' && t[end+17] == '-'
+}
+
+// isRequestList recognises the identifiers of user and tenant that OpenStack writes behind a request's:
+// [req-(UUID) (32 digits) (32 digits) - - -].
+func isRequestList(t []byte, start int) bool {
+	const longest = len("[req-96abccce-8d1f-4e07-b6d1-4b2ab87e23b4 113d3a99c3da401fbd62cc2caa5b96d2 ")
+	before := t[max(0, start-longest):start]
+	open := bytes.LastIndexByte(before, '[')
+	return open >= 0 && bytes.HasPrefix(before[open:], []byte("[req-")) && bytes.IndexByte(before[open:], ']') < 0
+}
+
+// isResourcePath recognises the identifier behind the version in an API's path: /v2.1/(32 digits)/servers.
+func isResourcePath(t []byte, start int) bool {
+	if start < 4 || t[start-1] != '/' {
+		return false
+	}
+	i := start - 2
+	for i > 0 && start-i < 6 && class[t[i]]&(isDigit|isDot) != 0 {
+		i--
+	}
+	return i > 0 && i < start-2 && t[i] == 'v' && t[i-1] == '/'
+}

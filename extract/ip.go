@@ -1,0 +1,264 @@
+package extract
+
+import (
+	"bytes"
+	"net/netip"
+	"unsafe"
+)
+
+// maxIPv6 is the longest text form of an address, with an IPv4 tail.
+const maxIPv6 = 45
+
+// alias returns b as a string without copying it; it is valid as long as b is.
+func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// parseIPv4 checks that s is four decimal numbers up to 255 between dots. Leading zeros are refused: they mean octal
+// to some programs and decimal to others.
+func parseIPv4(s []byte) Rule {
+	var parts, value, digits int
+	rule := Accepted
+	for i := 0; i <= len(s); i++ {
+		if i < len(s) && s[i] != '.' {
+			value = min(value*10+int(s[i]-'0'), 1000)
+			digits++
+			continue
+		}
+		if digits == 0 {
+			return NumberRun
+		}
+		if value > 255 || digits > 1 && s[i-digits] == '0' {
+			rule = BadOctet
+		}
+		parts, value, digits = parts+1, 0, 0
+	}
+	if parts != 4 {
+		return NumberRun
+	}
+	return rule
+}
+
+// dotted handles t[start:end], a word of digits and dots only that holds at least one dot.
+func (s *Scanner) dotted(t []byte, start, end int) {
+	for start < end && t[start] == '.' {
+		start++
+	}
+	for start < end && t[end-1] == '.' {
+		end--
+	}
+	word := t[start:end]
+	rule := parseIPv4(word)
+	if rule == NumberRun {
+		if cut := portAfterDot(t, start, end); cut > 0 {
+			s.emit(IP, word[:cut], start, start+cut)
+			return
+		}
+	}
+	if rule == Accepted {
+		rule = versionContext(t, start, end)
+	}
+	if rule != Accepted {
+		if end-start >= len("1.2.3.4") {
+			s.drop(rule, start, end)
+		}
+		return
+	}
+	s.emit(IP, word, start, end)
+}
+
+// addressesBetweenDashes handles addresses in a word with dashes: both ends of a range, and what stands behind a long
+// number, as in the names of HDFS block pools. Behind anything else four numbers are a version.
+func (s *Scanner) addressesBetweenDashes(t []byte, start, end int) {
+	const longNumber = 5
+	previous := Accepted // of the part before: an address or a long number
+	for i := start; i < end; i++ {
+		from, marks := i, byteClass(0)
+		for i < end && class[t[i]]&isDash == 0 {
+			marks |= class[t[i]]
+			i++
+		}
+		rule := NumberRun
+		if marks&isDot != 0 && marks&(isLetter|isHigh) == 0 {
+			rule = parseIPv4(t[from:i])
+		}
+		ranged := rule == Accepted && from == start && i < end && parseIPv4(t[i+1:wordDash(t, i+1, end)]) == Accepted
+		if rule == Accepted && (previous == Accepted && from > start || ranged || from == start && i == end) {
+			s.emit(IP, t[from:i], from, i)
+		} else if rule == Accepted {
+			s.drop(Version, from, i)
+		}
+		if marks&^(isDigit|isHex|inWord) == 0 && i-from >= longNumber {
+			rule = Accepted
+		}
+		previous = rule
+	}
+}
+
+// wordDash returns where the part of a word that begins at t[i] ends.
+func wordDash(t []byte, i, end int) int {
+	for i < end && class[t[i]]&isDash == 0 {
+		i++
+	}
+	return i
+}
+
+// portAfterDot returns the length of the address in a word such as 192.0.2.1.443, as tcpdump and pf print it: five
+// numbers beside an arrow. It returns 0 when the word is none.
+func portAfterDot(t []byte, start, end int) int {
+	cut := bytes.LastIndexByte(t[start:end], '.')
+	if cut < 0 || end-start-cut > len(".65535") || parseIPv4(t[start:start+cut]) != Accepted {
+		return 0
+	}
+	after := bytes.HasPrefix(t[end:], []byte(" > ")) || bytes.HasPrefix(t[end:], []byte(" <"))
+	before := bytes.HasSuffix(t[:start], []byte("> ")) || bytes.HasSuffix(t[:start], []byte("< "))
+	if after || before {
+		return cut
+	}
+	return 0
+}
+
+// versionContext says whether four numbers at t[start:end] are a version or an object identifier by what stands
+// beside them.
+func versionContext(t []byte, start, end int) Rule {
+	if end < len(t) && t[end] == '=' {
+		return ObjectID // 2.5.4.15=Private Organization, in a certificate's subject
+	}
+	if start == 0 {
+		return Accepted
+	}
+	if t[start-1] == '~' {
+		return Version // Package_for_KB3121255~31bf3856ad364e35~amd64~~6.1.1.0
+	}
+	before, gap := wordBefore(t, start)
+	if len(before) == 0 {
+		return Accepted
+	}
+	if t[start-1] == '/' && gap == 1 && isProduct(before) {
+		return Version // Chrome/78.0.3904.108
+	}
+	if versionWords.has(before) {
+		return Version
+	}
+	return Accepted
+}
+
+// isProduct reports whether word looks like a product's name in a user agent: capitalised, but no abbreviation such
+// as TCP, which stands before a slash and an address.
+func isProduct(word []byte) bool {
+	return isUpper(word[0]) && bytes.ContainsFunc(word, func(r rune) bool { return r >= 'a' && r <= 'z' })
+}
+
+// maxGap is how many separators may stand between a word and what it says something about.
+const maxGap = 4
+
+// wordBefore returns the letters, digits, hyphens and underscores that end within maxGap separators before t[start],
+// and how many separators there are. Words longer than any it could be compared with come back cut off at the front.
+func wordBefore(t []byte, start int) (word []byte, gap int) {
+	end := start
+	for end > 0 && gap < maxGap && class[t[end-1]]&isAlnum == 0 {
+		end, gap = end-1, gap+1
+	}
+	from := end
+	for from > 0 && end-from < 24 && class[t[from-1]]&(isAlnum|isDash) != 0 {
+		from--
+	}
+	return t[from:end], gap
+}
+
+// ipv6 handles the run of hexadecimal digits, colons and dots that begins at t[start], and returns where the scan goes
+// on: behind the address, or at start when there is none.
+func (s *Scanner) ipv6(t []byte, start int) int {
+	end, colons, double := start, 0, false
+	for end < len(t) && (class[t[end]]&(isHex|isDot) != 0 || t[end] == ':') {
+		if t[end] == ':' {
+			colons++
+			double = double || end > start && t[end-1] == ':'
+		}
+		end++
+	}
+	s.notIPv6Until = end // whatever comes of it, no piece of this run is an address of its own
+	if !double && colons < 7 {
+		return start
+	}
+	if start > 0 && class[t[start-1]]&inWord != 0 || end < len(t) && class[t[end]]&inWord != 0 {
+		if colons > 1 {
+			s.drop(HexRun, start, end)
+		}
+		return start
+	}
+	addr, stop, rule := parseIPv6(t, start, end)
+	if rule != Accepted {
+		s.drop(rule, start, end)
+		return start
+	}
+	from := len(s.memory)
+	s.memory = addr.WithZone("").AppendTo(s.memory)
+	s.emit(IP, s.memory[from:], start, stop)
+	return stop
+}
+
+// parseIPv6 reads the address in t[start:end], a whole run of hexadecimal digits, colons and dots, and says where it
+// ends: a colon or dot of the sentence, or a port behind it, are left out.
+func parseIPv6(t []byte, start, end int) (addr netip.Addr, stop int, rule Rule) {
+	stop = end
+	for stop > start && (t[stop-1] == '.' || t[stop-1] == ':' && t[max(stop-2, start)] != ':') {
+		stop--
+	}
+	word := t[start:stop]
+	if groups := bytes.Count(word, []byte(":")) + 1; groups == 9 && start > 0 && t[start-1] == '/' {
+		stop = start + bytes.LastIndexByte(word, ':') // Java prints /0:0:0:0:0:0:0:1:2181
+	} else if cut := bytes.IndexByte(word, '.'); cut > 0 && bytes.Count(word, []byte(".")) == 1 {
+		stop = start + cut // tcpdump prints 2001:db8::1.53
+	}
+	if word = t[start:stop]; len(word) > maxIPv6 || len(word) == 0 {
+		return addr, stop, HardwareAddr
+	}
+	addr, err := netip.ParseAddr(alias(word))
+	if err != nil {
+		return addr, stop, HardwareAddr
+	}
+	addr = addr.Unmap()
+	if isEUI64(word) {
+		return addr, stop, HardwareAddr
+	}
+	if !inAssignedRange(addr) && bytes.Count(word, []byte(":")) < 6 {
+		return addr, stop, NotAssigned
+	}
+	return addr, stop, Accepted
+}
+
+// isEUI64 reports whether word is eight pairs of digits: a hardware address rather than an IPv6 one.
+func isEUI64(word []byte) bool {
+	if len(word) != len("00:11:22:33:44:55:66:77") {
+		return false
+	}
+	for i := 2; i < len(word); i += 3 {
+		if word[i] != ':' {
+			return false
+		}
+	}
+	return !bytes.Contains(word, []byte("::"))
+}
+
+// assignedRanges are the ranges that IPv6 addresses come from (IANA IPv6 address space and special-purpose
+// registries). Other forms with two colons are C++ scopes, times and the like.
+var assignedRanges = prefixes("2000::/3", "fc00::/7", "fe80::/10", "ff00::/8", "::1/128", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "5f00::/16")
+
+func inAssignedRange(a netip.Addr) bool {
+	if a.Is4() {
+		return true
+	}
+	for _, p := range assignedRanges {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+func prefixes(list ...string) []netip.Prefix {
+	out := make([]netip.Prefix, len(list))
+	for i, s := range list {
+		out[i] = netip.MustParsePrefix(s)
+	}
+	return out
+}

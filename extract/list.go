@@ -1,0 +1,276 @@
+package extract
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// A List is a set of values that a user allows or owns: addresses and networks, domains with all below, e-mail
+// addresses and hashes. The nil List is empty. A List is safe for use by several goroutines once it is filled.
+type List struct {
+	below  map[string]struct{} // domains that cover themselves and all below
+	exact  map[string]struct{} // domains that cover themselves, e-mail addresses, hashes
+	ranges []addrRange         // ordered by first, not overlapping once sorted
+	sorted bool
+
+	// Loose says whether the substring and regex types of MISP warninglists are taken; they are slow and match more
+	// than one expects.
+	Loose      bool
+	substrings []string
+	patterns   []*regexp.Regexp
+}
+
+type addrRange struct{ first, last netip.Addr }
+
+// Has reports whether the list covers key.
+func (l *List) Has(key Key) bool {
+	if l == nil {
+		return false
+	}
+	switch key.Type {
+	case IP:
+		return l.hasAddr(key.Value)
+	case Email:
+		if _, ok := l.exact[key.Value]; ok {
+			return true
+		}
+		return l.hasDomain(key.Value[strings.LastIndexByte(key.Value, '@')+1:]) || l.hasLoose(key.Value)
+	case Domain:
+		return l.hasDomain(key.Value) || l.hasLoose(key.Value)
+	}
+	_, ok := l.exact[key.Value]
+	return ok
+}
+
+func (l *List) hasDomain(name string) bool {
+	if _, ok := l.exact[name]; ok {
+		return true
+	}
+	for len(l.below) > 0 {
+		if _, ok := l.below[name]; ok {
+			return true
+		}
+		dot := strings.IndexByte(name, '.')
+		if dot < 0 {
+			break
+		}
+		name = name[dot+1:]
+	}
+	return false
+}
+
+func (l *List) hasAddr(value string) bool {
+	if len(l.ranges) == 0 {
+		return l.hasLoose(value)
+	}
+	addr, err := netip.ParseAddr(value)
+	if err != nil {
+		return false
+	}
+	n, found := slices.BinarySearchFunc(l.ranges, addr, func(r addrRange, a netip.Addr) int { return r.first.Compare(a) })
+	if !found {
+		n--
+	}
+	return n >= 0 && addr.Compare(l.ranges[n].last) <= 0 && addr.BitLen() == l.ranges[n].first.BitLen() || l.hasLoose(value)
+}
+
+func (l *List) hasLoose(value string) bool {
+	for _, s := range l.substrings {
+		if strings.Contains(value, s) {
+			return true
+		}
+	}
+	for _, p := range l.patterns {
+		if p.MatchString(value) {
+			return true
+		}
+	}
+	return false
+}
+
+// Add adds one value as a list spells it: an address, a network, a domain that covers all below it (one with '=' in
+// front covers itself alone, one with "*." or '.' in front means the same as without), an e-mail address or a hash.
+func (l *List) Add(value string) error {
+	l.init()
+	value = strings.TrimSpace(value)
+	if p, err := netip.ParsePrefix(value); err == nil {
+		l.addPrefix(p)
+		return nil
+	}
+	name, alone := strings.CutPrefix(value, "=")
+	name = strings.TrimPrefix(strings.TrimPrefix(name, "*"), ".")
+	key, ok := ParseKey(name)
+	switch {
+	case !ok && isTopLevel(name):
+		l.below[strings.ToLower(name)] = struct{}{}
+	case !ok:
+		return fmt.Errorf("%q is no address, network, domain, e-mail address or hash", value)
+	case key.Type == IP:
+		addr := netip.MustParseAddr(key.Value)
+		l.addPrefix(netip.PrefixFrom(addr, addr.BitLen()))
+	case key.Type == Domain && !alone:
+		l.below[key.Value] = struct{}{}
+	default:
+		l.exact[key.Value] = struct{}{}
+	}
+	return nil
+}
+
+// isTopLevel reports whether name is one label, such as corp.
+func isTopLevel(name string) bool {
+	return name != "" && len(name) <= maxLabel && marksOf([]byte(name))&^(inWord|isAlnum|isHex|isDash) == 0 &&
+		!strings.ContainsFunc(name, func(r rune) bool { return r > 0x7f || class[byte(r)]&inWord == 0 })
+}
+
+func (l *List) init() {
+	if l.below == nil {
+		l.below, l.exact = make(map[string]struct{}), make(map[string]struct{})
+	}
+}
+
+func (l *List) addPrefix(p netip.Prefix) {
+	p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()).Masked()
+	l.ranges = append(l.ranges, addrRange{p.Addr(), lastAddr(p)})
+	l.sorted = false
+}
+
+// lastAddr returns the last address of p.
+func lastAddr(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	addr, _ := netip.AddrFromSlice(b)
+	return addr
+}
+
+// sort orders the ranges and joins those that overlap; Has needs it.
+func (l *List) sort() {
+	slices.SortFunc(l.ranges, func(a, b addrRange) int { return a.first.Compare(b.first) })
+	joined := l.ranges[:0]
+	for _, r := range l.ranges {
+		if n := len(joined) - 1; n >= 0 && r.first.Compare(joined[n].last) <= 0 && r.first.BitLen() == joined[n].first.BitLen() {
+			if r.last.Compare(joined[n].last) > 0 {
+				joined[n].last = r.last
+			}
+			continue
+		}
+		joined = append(joined, r)
+	}
+	l.ranges, l.sorted = joined, true
+}
+
+// Len returns how many entries the list has; networks that overlap count once.
+func (l *List) Len() int {
+	if l == nil {
+		return 0
+	}
+	return len(l.below) + len(l.exact) + len(l.ranges) + len(l.substrings) + len(l.patterns)
+}
+
+// LoadFile adds the values of a file: one per line with # or ; comments, or a MISP warninglist. Its error names the
+// file and the first lines that are no values; the others have been added.
+func (l *List) LoadFile(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := l.Load(f); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	return nil
+}
+
+// Load is [List.LoadFile] for any reader.
+func (l *List) Load(r io.Reader) error {
+	l.init()
+	defer l.sort()
+	b := bufio.NewReaderSize(r, 64<<10)
+	if head, _ := b.Peek(512); bytes.HasPrefix(bytes.TrimLeft(head, "\ufeff \t\r\n"), []byte("{")) {
+		return l.loadWarninglist(b)
+	}
+	var refused []error
+	const mostErrors = 3
+	for n := 1; ; n++ {
+		line, err := b.ReadString('\n')
+		if i := strings.IndexAny(line, "#;"); i >= 0 {
+			line = line[:i]
+		}
+		if value := strings.TrimSpace(line); value != "" {
+			if err := l.Add(value); err != nil && len(refused) < mostErrors {
+				refused = append(refused, fmt.Errorf("line %d: %w", n, err))
+			}
+		}
+		if err == io.EOF {
+			return errors.Join(refused...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// loadWarninglist reads a MISP warninglist: a JSON object with a type and a list of values.
+func (l *List) loadWarninglist(r io.Reader) error {
+	var w struct {
+		Type string   `json:"type"`
+		List []string `json:"list"`
+	}
+	if err := json.NewDecoder(r).Decode(&w); err != nil {
+		return fmt.Errorf("MISP warninglist: %w", err)
+	}
+	var refused []error
+	for i, value := range w.List {
+		if err := l.addWarning(w.Type, value); err != nil && len(refused) < 3 {
+			refused = append(refused, fmt.Errorf("entry %d: %w", i+1, err))
+		}
+	}
+	return errors.Join(refused...)
+}
+
+func (l *List) addWarning(kind, value string) error {
+	switch kind {
+	case "string":
+		if _, err := netip.ParsePrefix(value); err != nil && !strings.HasPrefix(value, ".") {
+			value = "=" + strings.TrimPrefix(value, "=")
+			if _, ok := ParseKey(value[1:]); !ok {
+				l.exact[strings.ToLower(value[1:])] = struct{}{} // a name of some other kind, which no key has
+				return nil
+			}
+		}
+		return l.Add(value)
+	case "cidr", "hostname":
+		return l.Add(value)
+	case "substring":
+		if l.Loose {
+			l.substrings = append(l.substrings, strings.ToLower(value))
+		}
+		return nil
+	case "regex":
+		return l.addPattern(value)
+	}
+	return fmt.Errorf("warninglist of unknown type %q", kind)
+}
+
+func (l *List) addPattern(value string) error {
+	if !l.Loose {
+		return nil
+	}
+	value = strings.TrimSuffix(strings.TrimPrefix(value, "/"), "/")
+	p, err := regexp.Compile("(?i)" + value)
+	if err != nil {
+		return err
+	}
+	l.patterns = append(l.patterns, p)
+	return nil
+}

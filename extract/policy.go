@@ -1,0 +1,167 @@
+package extract
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// A Skip says why an indicator is not worth asking a network source about. [Worth] is the zero Skip.
+type Skip uint8
+
+// The reasons. What is Allowed is not annotated either; the others are when local intelligence names them.
+const (
+	Worth        Skip = iota
+	SpecialRange      // in an IANA special-purpose registry: private, loopback, documentation, multicast …
+	SpecialName       // a special-use or internal name: RFC 2606, 6761, 6762, 7686, 8375, 9476
+	ReverseZone       // below in-addr.arpa or ip6.arpa
+	Resolver          // a public DNS resolver
+	Owned             // on a list of the user's own
+	Allowed           // on an allow list
+)
+
+var skipTexts = [...]string{
+	Worth:        "worth asking",
+	SpecialRange: "special-range: private, reserved or documentation address",
+	SpecialName:  "special-name: a special-use or internal name",
+	ReverseZone:  "reverse-zone: the zone of an address",
+	Resolver:     "resolver: a public DNS resolver",
+	Owned:        "own: on the list of your own",
+	Allowed:      "allowed: on an allow list",
+}
+
+// String returns the reason's name and what it says, as explain prints it.
+func (s Skip) String() string { return skipTexts[s] }
+
+// A Policy decides what is worth asking a network source about. Its zero value knows only what is public everywhere.
+// It is safe for use by several goroutines as long as its lists are.
+type Policy struct {
+	Allow *List // values never asked nor annotated; may be nil
+	Own   *List // domains and networks of the user: never asked, never annotated by relation; may be nil
+}
+
+// Skip says why key is not to be asked about. The allow list goes before everything else.
+func (p *Policy) Skip(key Key) Skip {
+	switch {
+	case p.Allow.Has(key):
+		return Allowed
+	case p.Own.Has(key):
+		return Owned
+	}
+	switch key.Type {
+	case IP:
+		return skipAddr(key.Value)
+	case Domain:
+		return skipName(key.Value)
+	case Email:
+		return skipName(key.Value[strings.LastIndexByte(key.Value, '@')+1:])
+	}
+	return Worth
+}
+
+func skipAddr(value string) Skip {
+	addr, err := netip.ParseAddr(value)
+	switch {
+	case err != nil:
+		return SpecialRange
+	case addr.Is4() && !notableOctets[addr.As4()[0]]:
+		return Worth // most addresses
+	case isSpecial(addr):
+		return SpecialRange
+	case resolvers[addr]:
+		return Resolver
+	}
+	return Worth
+}
+
+// notableOctets are the first octets of special ranges and resolvers.
+var notableOctets = func() (t [256]bool) {
+	for _, p := range specialRanges {
+		if p.Addr().Is4() {
+			for octet := p.Addr().As4()[0]; octet <= lastAddr(p).As4()[0]; octet++ {
+				if t[octet] = true; octet == 255 {
+					break
+				}
+			}
+		}
+	}
+	for addr := range resolvers {
+		if addr.Is4() {
+			t[addr.As4()[0]] = true
+		}
+	}
+	return t
+}()
+
+// specialRanges are the entries of the IANA special-purpose registries for IPv4 and IPv6 that are not globally
+// reachable or stand for no single host, with the multicast and reserved blocks. Of IPv6, only 2000::/3 is anything
+// else. https://www.iana.org/assignments/iana-ipv4-special-registry
+var specialRanges = prefixes("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
+	"192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24",
+	"198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
+	"2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
+
+var globalUnicast = netip.MustParsePrefix("2000::/3")
+
+func isSpecial(addr netip.Addr) bool {
+	if addr.Is6() && !globalUnicast.Contains(addr) {
+		return true
+	}
+	for _, p := range specialRanges {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// specialTLDs are top-level domains that exist on no public server, and are names all the same: RFC 2606, 6761, 6762,
+// 7686, 8375 and 9476, ICANN's .internal, and what networks use without asking.
+var specialTLDs = map[string]bool{
+	"test": true, "example": true, "invalid": true, "localhost": true, "local": true, "onion": true, "alt": true,
+	"internal": true, "intranet": true, "private": true, "corp": true, "home": true, "lan": true, "localdomain": true,
+}
+
+func skipName(name string) Skip {
+	tld := name[strings.LastIndexByte(name, '.')+1:]
+	switch {
+	case tld == name || specialTLDs[tld] || tld == "arpa" && under(name, "home.arpa"):
+		return SpecialName
+	case tld == "arpa":
+		return ReverseZone
+	case under(name, "example.com") || under(name, "example.net") || under(name, "example.org"):
+		return SpecialName
+	case resolverNames[name]:
+		return Resolver
+	}
+	return Worth
+}
+
+// under reports whether name is parent or stands below it.
+func under(name, parent string) bool {
+	return strings.HasSuffix(name, parent) && (len(name) == len(parent) || name[len(name)-len(parent)-1] == '.')
+}
+
+// resolvers are the public DNS resolvers that clients are pointed at; they are in every log and tell nothing.
+var resolvers = func() map[netip.Addr]bool {
+	m := make(map[netip.Addr]bool)
+	for s := range strings.FieldsSeq(`
+		1.1.1.1 1.0.0.1 1.1.1.2 1.0.0.2 1.1.1.3 1.0.0.3 2606:4700:4700::1111 2606:4700:4700::1001
+		8.8.8.8 8.8.4.4 2001:4860:4860::8888 2001:4860:4860::8844
+		9.9.9.9 9.9.9.10 9.9.9.11 149.112.112.112 149.112.112.10 149.112.112.11 2620:fe::fe 2620:fe::9
+		208.67.222.222 208.67.220.220 208.67.222.123 208.67.220.123 2620:119:35::35 2620:119:53::53
+		4.2.2.1 4.2.2.2 4.2.2.3 4.2.2.4 4.2.2.5 4.2.2.6 64.6.64.6 64.6.65.6 156.154.70.1 156.154.71.1
+		94.140.14.14 94.140.15.15 94.140.14.15 94.140.15.16 2a10:50c0::ad1:ff 2a10:50c0::ad2:ff
+		76.76.2.0 76.76.10.0 76.76.19.19 185.228.168.9 185.228.169.9 185.228.168.168 185.228.169.168
+		77.88.8.8 77.88.8.1 77.88.8.88 77.88.8.2 77.88.8.7 77.88.8.3 8.26.56.26 8.20.247.20 84.200.69.80 84.200.70.40
+		114.114.114.114 114.114.115.115 223.5.5.5 223.6.6.6 119.29.29.29 180.76.76.76 182.254.116.116 101.226.4.6
+		195.46.39.39 195.46.39.40 80.80.80.80 80.80.81.81 74.82.42.42 91.239.100.100 89.233.43.71`) {
+		m[netip.MustParseAddr(s)] = true
+	}
+	return m
+}()
+
+var resolverNames = map[string]bool{
+	"dns.google": true, "dns.google.com": true, "one.one.one.one": true, "cloudflare-dns.com": true, "dns.quad9.net": true,
+	"dns9.quad9.net": true, "doh.opendns.com": true, "dns.opendns.com": true, "resolver1.opendns.com": true,
+	"resolver2.opendns.com": true, "dns.adguard-dns.com": true, "dns.adguard.com": true, "dns.nextdns.io": true, "doh.cleanbrowsing.org": true,
+}
