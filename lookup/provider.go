@@ -1,0 +1,96 @@
+// Package lookup decides who is asked over the network about an indicator, and when: a [Provider] asks one source one
+// question, the scheduler spends the budget of questions. What is known already is the business of cache.
+package lookup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"iocpipe/extract"
+	"iocpipe/intel"
+)
+
+// A Provider asks one source. Lookup answers one question with one request (and the redirects that belong to it): it
+// neither retries nor sleeps, for the budget is the scheduler's. It ends when ctx does, and is safe for concurrent use.
+//
+// An error is not an answer: with a non-nil error the report means nothing, and that the source does not know the
+// indicator is a report that is not Known and a nil error. Errors name the host, never the indicator.
+type Provider interface {
+	Lookup(ctx context.Context, key extract.Key) (intel.Report, error)
+}
+
+var (
+	// ErrBusy says that a source wants to be asked later. [BusyError] tells when, if the source said so.
+	ErrBusy = errors.New("source is busy")
+
+	// ErrBadAnswer says that a source answered, but with no report: a page, an empty body, half an object, too
+	// much of anything. It may know better the next time.
+	ErrBadAnswer = errors.New("answer is no report")
+
+	// ErrUnsupported says that a source cannot be asked about this type of indicator. Nothing was sent.
+	ErrUnsupported = errors.New("source does not know this type of indicator")
+)
+
+// A BusyError is the [ErrBusy] of one source, by status 429 or 503.
+type BusyError struct {
+	Host       string
+	Status     int
+	RetryAfter time.Duration // how long the source wants to be left alone; 0 when it did not say
+}
+
+// Error names the host, the status and the time to wait.
+func (e *BusyError) Error() string {
+	if e.RetryAfter == 0 {
+		return fmt.Sprintf("%s: %v (status %d)", e.Host, ErrBusy, e.Status)
+	}
+	return fmt.Sprintf("%s: %v (status %d), ask again in %v", e.Host, ErrBusy, e.Status, e.RetryAfter)
+}
+
+// Is reports whether target is [ErrBusy].
+func (e *BusyError) Is(target error) bool { return target == ErrBusy }
+
+// A StatusError is an HTTP status that is neither an answer nor a plea to wait: a wrong path, a missing right, a
+// source that is broken.
+type StatusError struct {
+	Host   string
+	Status int
+}
+
+// Error names the host and the status.
+func (e *StatusError) Error() string {
+	return strings.TrimSpace(fmt.Sprintf("%s: status %d %s", e.Host, e.Status, http.StatusText(e.Status)))
+}
+
+// CheckStatus returns nil for status 200, a [BusyError] for 429 and 503, and a [StatusError] for any other. host is
+// what the error names; now is when a Retry-After date counts from.
+func CheckStatus(host string, resp *http.Response, now time.Time) error {
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return nil
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return &BusyError{host, resp.StatusCode, ParseRetryAfter(resp.Header.Get("Retry-After"), now)}
+	}
+	return &StatusError{host, resp.StatusCode}
+}
+
+// MaxRetryAfter bounds what [ParseRetryAfter] returns: a slip in a header must not silence a source for good.
+const MaxRetryAfter = 24 * time.Hour
+
+// ParseRetryAfter reads the value of a Retry-After header, seconds or an HTTP date that counts from now (RFC 9110,
+// section 10.2.3). It returns 0 for what is neither or already over, and at most [MaxRetryAfter].
+func ParseRetryAfter(value string, now time.Time) time.Duration {
+	value = strings.TrimSpace(value)
+	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(seconds, uint64(MaxRetryAfter/time.Second))) * time.Second
+	}
+	date, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return min(max(date.Sub(now), 0), MaxRetryAfter)
+}
