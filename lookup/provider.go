@@ -1,5 +1,3 @@
-// Package lookup decides who is asked over the network about an indicator, and when: a [Provider] asks one source one
-// question, the scheduler spends the budget of questions. What is known already is the business of cache.
 package lookup
 
 import (

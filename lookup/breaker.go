@@ -1,0 +1,73 @@
+package lookup
+
+import (
+	"errors"
+	"time"
+)
+
+const (
+	opensAfter    = 5 // failures in a row
+	firstProbe    = time.Minute
+	maxProbePause = 15 * time.Minute
+)
+
+// A breaker keeps requests from a source that fails: after a few failures in a row it opens, and only one probe at a
+// time is sent, ever more rarely, until one is answered. It holds a Retry-After, too. The zero breaker is closed.
+type breaker struct {
+	failures  int // in a row
+	open      bool
+	since     time.Time     // when it last opened or closed; zero when it never did
+	pause     time.Duration // before the next probe
+	notBefore time.Time
+	err       error // the last failure; nil after an answer
+}
+
+// succeed notes an answer. It reports whether that closed the breaker.
+func (b *breaker) succeed(now time.Time) bool {
+	b.failures, b.err = 0, nil
+	if !b.open {
+		return false
+	}
+	*b = breaker{since: now}
+	return true
+}
+
+// fail notes a failure of a request that was made at asked. It reports whether that opened the breaker.
+func (b *breaker) fail(err error, asked, now time.Time) bool {
+	b.failures++
+	b.err = err
+	opened := !b.open && b.failures >= opensAfter
+	switch {
+	case opened:
+		b.open, b.since, b.pause = true, now, firstProbe
+		b.holdUntil(now.Add(b.pause))
+	case b.open && !asked.Before(b.since): // a probe; not a request that was on its way when it opened
+		b.pause = min(2*b.pause, maxProbePause)
+		b.holdUntil(now.Add(b.pause))
+	}
+	var busy *BusyError
+	if errors.As(err, &busy) {
+		b.holdUntil(now.Add(busy.RetryAfter))
+	}
+	return opened
+}
+
+func (b *breaker) holdUntil(t time.Time) {
+	if t.After(b.notBefore) {
+		b.notBefore = t
+	}
+}
+
+// Health is how a source does.
+type Health struct {
+	Source   string
+	Up       bool      // false when it failed several times in a row and is only probed
+	Since    time.Time // when Up last changed; zero when it never did
+	Failures int       // in a row
+	Err      error     // the last of them, nil when the last request was answered
+	NotAsked time.Time // until then it is not asked; zero, or past, when it is
+}
+
+func (b *breaker) health(source string) Health {
+	return Health{source, !b.open, b.since, b.failures, b.err, b.notBefore}
+}

@@ -1,0 +1,65 @@
+package lookup
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+var errDown = errors.New("h.example: connection refused")
+
+func TestBreakerIgnoresWhatWasOnItsWay(t *testing.T) {
+	var b breaker
+	for i := range opensAfter {
+		if opened := b.fail(errDown, epoch, epoch); opened != (i == opensAfter-1) {
+			t.Fatalf("failure %d: opened is %v", i+1, opened)
+		}
+	}
+	b.fail(errDown, after(-time.Second), after(time.Second))
+	if want := after(firstProbe); !b.notBefore.Equal(want) {
+		t.Errorf("next probe at %v, want %v: an old request is no probe", b.notBefore, want)
+	}
+	b.fail(errDown, after(firstProbe), after(firstProbe))
+	if want := after(3 * firstProbe); !b.notBefore.Equal(want) {
+		t.Errorf("next probe at %v, want %v", b.notBefore, want)
+	}
+}
+
+func TestBreakerClosesAtAnAnswer(t *testing.T) {
+	var b breaker
+	for range opensAfter + 3 {
+		b.fail(errDown, epoch, epoch)
+	}
+	if !b.succeed(after(time.Hour)) || b.open || b.failures != 0 || b.err != nil {
+		t.Errorf("after an answer: %+v", b)
+	}
+	if b.succeed(after(time.Hour)) {
+		t.Error("closed twice")
+	}
+	if b.fail(errDown, after(time.Hour), after(time.Hour)) {
+		t.Error("one failure opened it")
+	}
+}
+
+func TestBreakerAnswersBetweenResetTheCount(t *testing.T) {
+	var b breaker
+	for range 10 {
+		for range opensAfter - 1 {
+			b.fail(errDown, epoch, epoch)
+		}
+		b.succeed(epoch)
+	}
+	if b.open {
+		t.Error("open, though never so many failed in a row")
+	}
+}
+
+func TestBreakerKeepsTheLongerWait(t *testing.T) {
+	var b breaker
+	b.fail(&BusyError{RetryAfter: time.Hour}, epoch, epoch)
+	b.fail(&BusyError{RetryAfter: time.Minute}, epoch, epoch)
+	b.succeed(epoch)
+	if want := after(time.Hour); !b.notBefore.Equal(want) {
+		t.Errorf("asked again at %v, want %v", b.notBefore, want)
+	}
+}

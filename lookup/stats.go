@@ -1,0 +1,164 @@
+package lookup
+
+import (
+	"time"
+
+	"iocpipe/extract"
+	"iocpipe/intel"
+)
+
+// Stats is what a scheduler has done, and what it holds.
+type Stats struct {
+	Sources  []SourceStats // in the order of asking
+	Waiting  int           // indicators that wait for a question
+	InFlight int           // requests without an answer yet
+	Evicted  uint64        // indicators that left a full table unasked, or found no place in it
+	Bytes    int           // about what the waiting indicators take
+}
+
+// SourceStats is what became of the requests to one source.
+type SourceStats struct {
+	Source      string
+	Answered    [intel.Malicious + 1]uint64 // by verdict; NoVerdict: the source does not know the indicator
+	Failed      uint64
+	Unsupported uint64 // answered with [ErrUnsupported]
+}
+
+// Asked returns the number of requests that have ended with an answer or an error.
+func (s SourceStats) Asked() uint64 {
+	asked := s.Failed
+	for _, n := range s.Answered {
+		asked += n
+	}
+	return asked
+}
+
+// Stats returns the counts of the moment.
+func (s *Scheduler) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stats := Stats{Waiting: s.table.Waiting(), Evicted: s.table.Evicted(), Bytes: s.table.Bytes()}
+	for _, a := range s.askers {
+		stats.InFlight += a.inFlight
+		stats.Sources = append(stats.Sources, a.stats)
+	}
+	return stats
+}
+
+// Waiting returns how many indicators wait for a question. With [Scheduler.InFlight] it tells when a drain is done.
+func (s *Scheduler) Waiting() int { return s.Stats().Waiting }
+
+// InFlight returns how many requests have no answer yet.
+func (s *Scheduler) InFlight() int { return s.Stats().InFlight }
+
+// Health returns how each source does, in the order of asking.
+func (s *Scheduler) Health() []Health {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []Health
+	for _, a := range s.askers {
+		all = append(all, a.breaker.health(a.Name))
+	}
+	return all
+}
+
+// An Explanation is why an indicator that waits stands where it stands.
+type Explanation struct {
+	Seen   int  // sightings since it entered
+	Asking bool // it is being asked
+	Place  int  // 1 is next; every 20th request goes to what has waited longest, whatever its place
+
+	Score       float64 // what asking it is worth: Probability times Worth
+	Probability float64 // that the answer is malicious
+	Worth       float64 // of a malicious answer, in annotated sightings
+	Parts       []Part  // what Probability was made of
+
+	// GroupAnswers and GroupMalicious are what its neighbourhood or registered domain has shown.
+	GroupAnswers, GroupMalicious int
+
+	// AskIn is the likely time until it is asked, if nothing better comes and nothing before it is settled otherwise.
+	AskIn time.Duration
+}
+
+// A Part is one thing that speaks for (above 0) or against an indicator, in log odds.
+type Part struct {
+	Name   string
+	Weight float64
+}
+
+// Explain tells why key stands where it stands. ok is false when it does not wait.
+func (s *Scheduler) Explain(key extract.Key) (e Explanation, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	e, todo, ok := s.table.Explain(key, now)
+	if !ok || e.Asking {
+		return e, ok
+	}
+	soonest := forever
+	for _, a := range s.askers {
+		if todo.Has(a.place) {
+			queue := float64(e.Place-1) / float64(a.Rate) * float64(time.Second)
+			soonest = min(soonest, max(0, a.delay(now))+time.Duration(min(queue, float64(maxAskIn))))
+		}
+	}
+	e.AskIn = max(e.AskIn, soonest)
+	return e, ok
+}
+
+// maxAskIn bounds what is foretold: beyond it, never is as good a word.
+const maxAskIn = 365 * 24 * time.Hour
+
+// Explain tells why key stands where it stands, and who may still be asked about it. AskIn is only what is left of a
+// pause after an error. ok is false when key does not wait.
+func (t *Table) Explain(key extract.Key, now time.Time) (e Explanation, todo SourceSet, ok bool) {
+	entry := t.index[key]
+	if entry == nil {
+		return Explanation{}, 0, false
+	}
+	at := t.since(now)
+	t.refresh(entry, at)
+	evidence := t.groups.of(entry.group)
+	return Explanation{
+		Seen:           int(entry.n),
+		Asking:         entry.asking,
+		Place:          t.placeOf(entry, at),
+		Score:          entry.score,
+		Probability:    entry.p,
+		Worth:          entry.worth(at),
+		Parts:          t.parts(entry, at),
+		GroupAnswers:   int(evidence.answers),
+		GroupMalicious: int(evidence.malicious),
+		AskIn:          max(0, (entry.retry - at).duration()),
+	}, entry.todo, true
+}
+
+// parts names what the probability of e is made of.
+func (t *Table) parts(e *entry, at seconds) []Part {
+	if p, ok := oldOdds(e.was); ok {
+		return []Part{{"an answer before said " + e.was.String(), logit(p)}}
+	}
+	parts := []Part{{"nothing else known", bias}}
+	set := t.allTraits(e, at)
+	for x := range numTraits {
+		if set&(1<<x) != 0 {
+			parts = append(parts, Part{weights[x].name, weights[x].value})
+		}
+	}
+	return parts
+}
+
+// placeOf returns how many entries are worth more than e, plus 1.
+func (t *Table) placeOf(e *entry, at seconds) int {
+	place := 1
+	for _, other := range t.entries {
+		if other.asking || other.todo&e.todo == 0 || other == e {
+			continue
+		}
+		t.refresh(other, at)
+		if other.score > e.score {
+			place++
+		}
+	}
+	return place
+}
