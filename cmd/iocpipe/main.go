@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -19,6 +21,9 @@ const (
 	exitUsage     = 2 // wrong flags or configuration
 	exitMalicious = 3 // --fail-on malicious, and there was
 )
+
+const exitCodes = `Exit codes: 0 done; 1 something failed, stderr says what; 2 wrong flags or configuration; 3 with --fail-on malicious
+when something malicious was seen.`
 
 // An exitError ends the program with a code. A message is printed before, unless it is empty.
 type exitError struct {
@@ -40,6 +45,7 @@ type console struct {
 }
 
 func main() {
+	signal.Ignore(syscall.SIGPIPE) // a closed stdout is an error to handle, not an end
 	os.Exit(run(os.Args[1:], console{os.Stdin, os.Stdout, os.Stderr}))
 }
 
@@ -60,9 +66,12 @@ func run(args []string, con console) int {
 }
 
 func newRootCommand(con console) *cobra.Command {
-	root := &cobra.Command{}
-	root.Use = "iocpipe [FILE…]"
-	root.AddCommand(newExtractCommand(con))
+	root := newFilterCommand(con)
+	named := newFilterCommand(con)
+	root.Use, named.Use = "iocpipe [FILE…]", "filter [FILE…]"
+	named.Short = "Annotate lines: what iocpipe does without a command"
+	root.AddCommand(named, newExtractCommand(con), newLookupCommand(con), newVoteCommand(con), newExplainCommand(con),
+		newVerifyCommand(con), newVersionCommand(con))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetIn(con.stdin)
@@ -71,5 +80,16 @@ func newRootCommand(con console) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%v; %s --help lists the flags", err, cmd.CommandPath())
 	})
+	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	return root
+}
+
+// exactArgs is cobra.ExactArgs as a usage error.
+func exactArgs(n int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) != n {
+			return usagef("%s takes %d arguments, not %d: %s", cmd.CommandPath(), n, len(args), cmd.UseLine())
+		}
+		return nil
+	}
 }

@@ -39,6 +39,7 @@ func (f *inputFlags) validate() error {
 type stream struct {
 	con    console
 	in     inputFlags
+	form   filter.Form
 	stats  filter.Stats
 	mu     sync.Mutex
 	failed bool

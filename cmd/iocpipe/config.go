@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"go.yaml.in/yaml/v3"
+)
+
+// A flag that the command line does not set is taken from the environment (IOCPIPE_MAX_LINE for --max-line), then from
+// the YAML file of --config (max-line: 4096), then from its default.
+
+const envPrefix = "IOCPIPE_"
+
+// sourceConfig is one entry of the configuration's sources: the settings of one --intel.
+type sourceConfig struct {
+	Intel   string `yaml:"intel"` // as --intel takes it
+	Name    string `yaml:"name"`
+	Rate    string `yaml:"rate"`
+	Burst   int    `yaml:"burst"`
+	Types   string `yaml:"types"`
+	Proxy   string `yaml:"proxy"`
+	CA      string `yaml:"ca"`
+	Timeout string `yaml:"timeout"`
+}
+
+// addConfig declares --config.
+func addConfig(flags *pflag.FlagSet) {
+	flags.String("config", "", "YAML `FILE` with flags by their names, and per-source settings under sources")
+}
+
+// settle fills in the flags of cmd that the command line did not set, and returns the configuration's sources.
+func settle(cmd *cobra.Command) (sources []sourceConfig, err error) {
+	flags := cmd.Flags()
+	given := make(map[string]bool)
+	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
+	flags.VisitAll(func(f *pflag.Flag) {
+		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		value, ok := os.LookupEnv(name)
+		if !ok || given[f.Name] || err != nil {
+			return
+		}
+		given[f.Name] = true
+		if e := setAll(f, strings.Split(value, ",")); e != nil {
+			err = usagef("%s: %v", name, e)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	path, _ := flags.GetString("config")
+	if path == "" {
+		return nil, nil
+	}
+	return readConfig(path, flags, given)
+}
+
+// setAll sets f to the values: all of them when it may be repeated, else to the list they were cut from.
+func setAll(f *pflag.Flag, values []string) error {
+	if f.Value.Type() != "stringArray" {
+		values = []string{strings.Join(values, ",")}
+	}
+	for _, value := range values {
+		if err := f.Value.Set(value); err != nil {
+			return fmt.Errorf("%q: %w", value, err)
+		}
+	}
+	f.Changed = true
+	return nil
+}
+
+// readConfig sets the flags that are not given yet from a YAML file.
+func readConfig(path string, flags *pflag.FlagSet, given map[string]bool) (sources []sourceConfig, err error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, usagef("--config: %v", err)
+	}
+	var doc yaml.Node
+	if err := yaml.Unmarshal(data, &doc); err != nil {
+		return nil, usagef("--config %s: %v", path, err)
+	}
+	if len(doc.Content) == 0 {
+		return nil, nil
+	}
+	top := doc.Content[0]
+	if top.Kind != yaml.MappingNode {
+		return nil, usagef("--config %s:%d: not a list of settings, such as max-line: 4096", path, top.Line)
+	}
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		key, value := top.Content[i], top.Content[i+1]
+		if key.Value == "sources" {
+			sources, err = readSources(value)
+		} else {
+			err = setFromNode(flags, given, key.Value, value)
+		}
+		if err != nil {
+			return nil, usagef("--config %s:%d: %v", path, key.Line, err)
+		}
+	}
+	return sources, nil
+}
+
+// readSources decodes the settings of the sources; a name that is none is an error.
+func readSources(node *yaml.Node) (sources []sourceConfig, err error) {
+	if node.Kind != yaml.SequenceNode {
+		return nil, errors.New("sources: not a list")
+	}
+	known := map[string]bool{"intel": true, "name": true, "rate": true, "burst": true, "types": true, "proxy": true, "ca": true, "timeout": true}
+	for _, entry := range node.Content {
+		for i := 0; i+1 < len(entry.Content); i += 2 {
+			if name := entry.Content[i].Value; entry.Kind == yaml.MappingNode && !known[name] {
+				return nil, fmt.Errorf("sources: line %d: unknown setting %q", entry.Content[i].Line, name)
+			}
+		}
+	}
+	if err := node.Decode(&sources); err != nil {
+		return nil, fmt.Errorf("sources: %w", err)
+	}
+	return sources, nil
+}
+
+func setFromNode(flags *pflag.FlagSet, given map[string]bool, name string, node *yaml.Node) error {
+	f := flags.Lookup(name)
+	if f == nil || name == "config" || name == "help" {
+		return fmt.Errorf("unknown setting %q", name)
+	}
+	if given[name] {
+		return nil
+	}
+	values := []string{node.Value}
+	if node.Kind == yaml.SequenceNode {
+		values = values[:0]
+		for _, item := range node.Content {
+			values = append(values, item.Value)
+		}
+	}
+	if err := setAll(f, values); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"iocpipe/extract"
+	"iocpipe/filter"
+	"iocpipe/filter/annotate"
+	"iocpipe/intel"
+)
+
+func newExplainCommand(con console) *cobra.Command {
+	var scan scanFlags
+	var sources sourceFlags
+	cmd := &cobra.Command{
+		Use:   "explain [LINE|VALUE]",
+		Short: "Say why: what of a line is found, dropped and known, and what would be asked",
+		Long: `Explain tells for a line, or for each line of standard input, what is found in it and what only looks like an
+indicator and by which rule it was dropped; and for each find, what is known of it and what it would cost to know more.`,
+		Example: `  iocpipe explain --intel lists/ 'sshd: Failed password for root from 203.0.113.7'`,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if sources.configured, err = settle(cmd); err != nil {
+				return err
+			}
+			e, err := newExplainer(con, &scan, &sources)
+			if err != nil {
+				return err
+			}
+			if len(args) > 0 {
+				return e.line([]byte(strings.Join(args, " ")))
+			}
+			return e.lines(con.stdin)
+		},
+	}
+	sources.add(cmd.Flags())
+	scan.add(cmd.Flags(), "common")
+	addConfig(cmd.Flags())
+	return cmd
+}
+
+// An explainer explains one line after the other.
+type explainer struct {
+	con      console
+	scanner  extract.Scanner
+	know     *filter.Knowledge
+	networks []network
+}
+
+func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explainer, error) {
+	if err := sources.validate(); err != nil {
+		return nil, err
+	}
+	networks, paths, err := sources.split()
+	if err != nil {
+		return nil, err
+	}
+	know, err := sources.knowledge(nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	s := newStream(con, inputFlags{})
+	mine := &own{paths: paths, scan: scan, know: know, warn: s.complain}
+	if err := mine.load(); err != nil {
+		return nil, err
+	}
+	scanner, err := scan.scanner()
+	scanner.Explain = true
+	return &explainer{con, scanner, know, networks}, err
+}
+
+func (e *explainer) lines(r io.Reader) error {
+	lines := bufio.NewReader(r)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(line) > 0 {
+			if err := e.line(bytes.TrimRight(line, "\r\n")); err != nil {
+				return err
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// line prints a block for everything in the line that is, or looks like, an indicator.
+func (e *explainer) line(line []byte) error {
+	matches, event := e.scanner.AppendEvent(nil, line)
+	kind := "text"
+	if event {
+		kind = "JSON event"
+	}
+	fmt.Fprintf(e.con.stdout, "%s: %s\n", kind, annotate.Safe(string(line)))
+	if len(matches) == 0 {
+		_, err := fmt.Fprintln(e.con.stdout, "  no indicators, and nothing that looks like one")
+		return err
+	}
+	for _, m := range matches {
+		e.match(line, m)
+	}
+	return nil
+}
+
+func (e *explainer) match(line []byte, m extract.Match) {
+	w := e.con.stdout
+	raw := annotate.Safe(string(line[m.Start:m.End]))
+	where := fmt.Sprintf("at %d", m.Start)
+	if m.Field != "" {
+		where += " in " + annotate.Safe(m.Field)
+	}
+	if m.Rule != extract.Accepted {
+		fmt.Fprintf(w, "  %s  dropped · %s · %s\n", raw, m.Rule, where)
+		return
+	}
+	found, skip := e.know.Find(m.Key, time.Now())
+	fmt.Fprintf(w, "  %s  %s %s · %s\n", raw, m.Type, annotate.Safe(m.Value), where)
+	if skip != extract.Worth {
+		fmt.Fprintf(w, "    not asked · %s\n", skip)
+	}
+	e.known(m.Key, found, skip)
+}
+
+// known prints what is known of key, or who would be asked.
+func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Skip) {
+	w := e.con.stdout
+	switch {
+	case skip == extract.Allowed:
+		return
+	case found.Verdict == intel.Related:
+		fmt.Fprintf(w, "    related · named by malicious %s (%s, %s), not itself reported\n",
+			annotate.Safe(found.Via.Value), annotate.Safe(found.Source), found.Relation)
+	case found.Verdict != intel.NoVerdict:
+		fmt.Fprintf(w, "    %s · %s\n", found.Verdict, annotate.Safe(found.Source))
+	}
+	if skip != extract.Worth || found.Verdict == intel.Malicious {
+		return
+	}
+	if len(e.networks) == 0 && found.Verdict == intel.NoVerdict {
+		fmt.Fprintln(w, "    unknown · no local intelligence names it, and no network source is given")
+	}
+	for _, n := range e.networks {
+		if !n.Types.Has(key.Type) {
+			fmt.Fprintf(w, "    not asked · --ask does not name %s for %s\n", key.Type, n.Name)
+			continue
+		}
+		every := time.Duration(float64(time.Second) / float64(n.Rate))
+		fmt.Fprintf(w, "    would be asked · one question to %s, which may be asked every %s\n", n.Name, every)
+	}
+}

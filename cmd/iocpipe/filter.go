@@ -1,0 +1,302 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"iocpipe/filter"
+	"iocpipe/filter/annotate"
+	"iocpipe/filter/source"
+	"iocpipe/intel"
+	"iocpipe/lookup"
+)
+
+// filterFlags are the flags of the filter alone.
+type filterFlags struct {
+	scan    scanFlags
+	sources sourceFlags
+	in      inputFlags
+
+	output, to, only, failOn string
+	maxRelated               int
+	quiet, stats, strict     bool
+}
+
+func newFilterCommand(con console) *cobra.Command {
+	var f filterFlags
+	cmd := &cobra.Command{
+		Short: "Put threat intelligence on log lines: same lines, same order, annotated",
+		Long: `iocpipe reads lines from FILEs (gzip, zstd and bzip2, too) or standard input and writes the same lines in the same
+order, annotated with what threat intelligence says about the addresses, domains, e-mail addresses and hashes in them.
+It never waits for the network and never drops a line.
+
+` + exitCodes,
+		Example: `  iocpipe --intel lists/ /var/log/auth.log
+  tail -F app.ndjson | iocpipe --intel https://crowd.example/searchApi/v2 --own corp.example > annotated.ndjson`,
+		Args: cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, files []string) (err error) {
+			if f.sources.configured, err = settle(cmd); err != nil {
+				return err
+			}
+			return f.run(cmd.Context(), con, files)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	f.sources.add(flags)
+	f.scan.add(flags, "common")
+	flags.StringVar(&f.output, "output", "auto", "form of the lines: text (each keeps its shape), ndjson (text is wrapped), pretty, or auto: pretty on a terminal, else text")
+	flags.StringVar(&f.to, "to", "-", "`DEST` of the lines: - or a file, which is appended to")
+	flags.StringVar(&f.only, "only", "", "write only lines with something malicious, or annotated ones")
+	flags.StringVar(&f.failOn, "fail-on", "", "malicious: exit with 3 when something malicious was seen")
+	flags.IntVar(&f.maxRelated, "max-related", 10, "related indicators written per annotation; the totals always are")
+	f.in.add(flags)
+	flags.BoolVar(&f.quiet, "quiet", false, "nothing on stderr but what ends the program")
+	flags.BoolVar(&f.stats, "stats", false, "print what was done on stderr at the end")
+	flags.BoolVar(&f.strict, "strict", false, "end at once when intelligence or an allow list cannot be read")
+	addConfig(flags)
+	return cmd
+}
+
+func (f *filterFlags) validate() error {
+	switch {
+	case !slices.Contains([]string{"auto", "text", "ndjson", "pretty"}, f.output):
+		return usagef("--output %q: use auto, text, ndjson or pretty", f.output)
+	case !slices.Contains([]string{"", "malicious", "annotated"}, f.only):
+		return usagef("--only %q: use malicious or annotated", f.only)
+	case f.failOn != "" && f.failOn != "malicious":
+		return usagef("--fail-on %q: use malicious", f.failOn)
+	case f.maxRelated < 0:
+		return usagef("--max-related %d: must not be negative", f.maxRelated)
+	case f.to == "":
+		return usagef("--to: name a file, or - for standard output")
+	case len(f.sources.intel) == 0:
+		return usagef("nothing to ask: give --intel a file or folder of your own lists or report lines, " +
+			"the https:// URL of a ThreatCrowd v2 API, or both")
+	}
+	if err := f.in.validate(); err != nil {
+		return err
+	}
+	return f.sources.validate()
+}
+
+// run filters files to the output.
+func (f *filterFlags) run(ctx context.Context, con console, files []string) error {
+	if err := f.validate(); err != nil {
+		return err
+	}
+	networks, paths, err := f.sources.split()
+	if err != nil {
+		return err
+	}
+	if f.quiet {
+		con.stderr = io.Discard
+	}
+	stream := newStream(con, f.in)
+	know, err := f.sources.knowledge(networks, stream.health)
+	if err != nil {
+		return err
+	}
+	mine := &own{paths: paths, scan: &f.scan, know: know, warn: stream.complain}
+	if err := mine.load(); err != nil {
+		return err
+	}
+	if f.strict && stream.failed {
+		return exitError{exitFailed, ""}
+	}
+	scanner, err := f.scan.scanner()
+	if err != nil {
+		return err
+	}
+	out, err := openOutput(f.to, con.stdout)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+
+	tally := new(filter.Tally)
+	form, color := f.form(con.stdout)
+	stream.form = form
+	newWorker := func() filter.Worker {
+		a := annotate.New()
+		a.MaxRelated = f.maxRelated
+		return &filter.Annotation{Scanner: scanner, Know: know, Annotator: a, Form: form, Color: color, Only: f.choice(), Tally: tally}
+	}
+	stop := f.start(know, mine, out, stream)
+	began := time.Now()
+	err = stream.do(ctx, source.Open(files, con.stdin), out, newWorker, newWorker())
+	stop()
+	if e := out.Close(); err == nil {
+		err = e
+	}
+	unanswered(stream, know)
+	f.report(stream, know, tally, time.Since(began), isTerminal(con.stdout))
+	if err = stream.end(err); err != nil {
+		return err
+	}
+	if f.failOn != "" && tally.Malicious.Load() > 0 {
+		return exitError{exitMalicious, ""}
+	}
+	return nil
+}
+
+// start starts what runs beside the lines: the questions, and the eye on the user's files and the HUP signal. It
+// returns what ends it.
+func (f *filterFlags) start(know *filter.Knowledge, mine *own, out *output, s *stream) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	hup, again := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if know.Scheduler != nil {
+			_ = know.Scheduler.Run(ctx) // it ends only with ctx
+		}
+	}()
+	go mine.watch(ctx, again)
+	go func() {
+		for {
+			select {
+			case sig := <-hup:
+				if err := out.Reopen(); err != nil {
+					s.complain(err)
+				}
+				again <- sig
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(hup)
+		cancel()
+		<-ended
+	}
+}
+
+func (f *filterFlags) form(stdout io.Writer) (form filter.Form, color bool) {
+	terminal := f.to == "-" && isTerminal(stdout)
+	switch {
+	case f.output == "ndjson":
+		return filter.NDJSON, false
+	case f.output == "pretty", f.output == "auto" && terminal:
+		return filter.Pretty, terminal && os.Getenv("NO_COLOR") == ""
+	}
+	return filter.Text, false
+}
+
+func (f *filterFlags) choice() filter.Only {
+	switch f.only {
+	case "malicious":
+		return filter.OnlyMalicious
+	case "annotated":
+		return filter.OnlyAnnotated
+	}
+	return filter.All
+}
+
+func isTerminal(v any) bool {
+	file, ok := v.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// health says on stderr that a source went down or came back, once for each change.
+func (s *stream) health(h lookup.Health) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h.Up {
+		fmt.Fprintf(s.con.stderr, "iocpipe: source %s answers again\n", h.Source)
+		return
+	}
+	s.failed = true
+	fmt.Fprintf(s.con.stderr, "iocpipe: source %s is down: %v; lines flow on, and it is tried again from time to time\n", h.Source, h.Err)
+}
+
+// unanswered says of a source that it answered nothing at all, when it was not asked often enough to be called down.
+func unanswered(s *stream, know *filter.Knowledge) {
+	if know.Scheduler == nil {
+		return
+	}
+	health := know.Scheduler.Health()
+	for i, src := range know.Scheduler.Stats().Sources {
+		if src.Failed > 0 && src.Asked() == src.Failed && health[i].Up {
+			s.complain(fmt.Errorf("source %s answered none of %d questions: %w", src.Source, src.Failed, health[i].Err))
+		}
+	}
+}
+
+// report ends with the balance, on a terminal, and with --stats with all that was counted.
+func (f *filterFlags) report(s *stream, know *filter.Knowledge, tally *filter.Tally, took time.Duration, terminal bool) {
+	if hidden := tally.Hidden.Load(); hidden > 0 {
+		fmt.Fprintf(s.con.stderr, "iocpipe: --allow hid %s malicious indicators\n", thousands(hidden))
+	}
+	asked, left := askedAndLeft(know)
+	if terminal || f.stats {
+		fmt.Fprintf(s.con.stderr, "  %s lines in, %s out · %s malicious · %s related · %s asked",
+			thousands(s.stats.Lines), thousands(f.linesOut(s, tally)), thousands(tally.Malicious.Load()), thousands(tally.Related.Load()), thousands(asked))
+		if left > 0 {
+			fmt.Fprintf(s.con.stderr, ", %s left", thousands(left))
+		}
+		fmt.Fprintf(s.con.stderr, " · %.2f s\n", took.Seconds())
+	}
+	if f.stats {
+		f.printStats(s, know, tally)
+	}
+}
+
+// linesOut is how many of the lines that came in went out. pretty explains beneath them, in lines that do not count.
+func (f *filterFlags) linesOut(s *stream, tally *filter.Tally) int64 {
+	if s.form != filter.Pretty {
+		return s.stats.LinesOut
+	}
+	if f.only != "" {
+		return tally.Shown.Load()
+	}
+	return tally.Shown.Load() + s.stats.Long
+}
+
+func (f *filterFlags) printStats(s *stream, know *filter.Knowledge, tally *filter.Tally) {
+	w := s.con.stderr
+	fmt.Fprintf(w, "  bytes in %s, out %s; lines over --max-line %s\n", thousands(s.stats.Bytes), thousands(s.stats.BytesOut), thousands(s.stats.Long))
+	fmt.Fprintf(w, "  lines annotated otherwise %s; sightings that a source might know %s; answers held %s\n",
+		thousands(tally.Other.Load()), thousands(tally.Unknown.Load()), thousands(int64(know.Cache.Len())))
+	if know.Scheduler == nil {
+		return
+	}
+	stats := know.Scheduler.Stats()
+	for _, src := range stats.Sources {
+		fmt.Fprintf(w, "  %s: %s asked, %s malicious, %s unknown, %s failed\n", src.Source, thousands(int64(src.Asked())),
+			thousands(int64(src.Answered[intel.Malicious])), thousands(int64(src.Answered[intel.NoVerdict])), thousands(int64(src.Failed)))
+	}
+	fmt.Fprintf(w, "  waiting %s, left unasked when the table was full %s, about %s bytes held\n",
+		thousands(int64(stats.Waiting)), thousands(int64(stats.Evicted)), thousands(int64(stats.Bytes)))
+}
+
+func askedAndLeft(know *filter.Knowledge) (asked, left int64) {
+	if know.Scheduler == nil {
+		return 0, 0
+	}
+	stats := know.Scheduler.Stats()
+	for _, src := range stats.Sources {
+		asked += int64(src.Asked())
+	}
+	return asked, int64(stats.Waiting) + int64(stats.Evicted)
+}
+
+// thousands formats n with commas.
+func thousands(n int64) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}

@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
+
+	"iocpipe/extract"
+	"iocpipe/filter"
+	"iocpipe/filter/annotate"
+	"iocpipe/intel"
+)
+
+// lookupFlags are the flags of lookup.
+type lookupFlags struct {
+	scan    scanFlags
+	sources sourceFlags
+	json    bool
+	typ     string
+}
+
+func newLookupCommand(con console) *cobra.Command {
+	var f lookupFlags
+	cmd := &cobra.Command{
+		Use:   "lookup VALUE…",
+		Short: "Ask about values and print the reports",
+		Long: `Lookup asks about each value, defanged or not, and prints what every source says. What is private, reserved or your
+own is never sent to a network source; local intelligence is asked all the same.
+
+` + exitCodes,
+		Example: `  iocpipe lookup --intel lists/ 203.0.113[.]7
+  iocpipe lookup --json --intel https://crowd.example/searchApi/v2 evil.example`,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return usagef("lookup: name a value, such as 203.0.113.7")
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, values []string) (err error) {
+			if f.sources.configured, err = settle(cmd); err != nil {
+				return err
+			}
+			return f.run(cmd.Context(), con, values)
+		},
+	}
+	f.sources.add(cmd.Flags())
+	f.scan.add(cmd.Flags(), "all")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print report lines (NDJSON) with source, fetched_at and cached")
+	cmd.Flags().StringVar(&f.typ, "type", "", "antivirus: the values are detection names")
+	addConfig(cmd.Flags())
+	return cmd
+}
+
+func (f *lookupFlags) run(ctx context.Context, con console, values []string) error {
+	if f.typ != "" && f.typ != extract.Antivirus.String() {
+		return usagef("--type %q: use antivirus; the other types are told by their form", f.typ)
+	}
+	if len(f.sources.intel) == 0 {
+		return usagef("nothing to ask: give --intel a file, a folder or the https:// URL of a ThreatCrowd v2 API")
+	}
+	if err := f.sources.validate(); err != nil {
+		return err
+	}
+	networks, paths, err := f.sources.split()
+	if err != nil {
+		return err
+	}
+	s := newStream(con, inputFlags{})
+	know, err := f.sources.knowledge(nil, nil)
+	if err != nil {
+		return err
+	}
+	mine := &own{paths: paths, scan: &f.scan, know: know, warn: s.complain}
+	if err := mine.load(); err != nil {
+		return err
+	}
+	asker := asker{con: con, json: f.json, know: know, networks: networks, mayAsk: !s.failed || len(f.scan.allow) == 0}
+	for _, n := range networks {
+		asker.limits = append(asker.limits, rate.NewLimiter(n.Rate, n.Burst))
+	}
+	for _, value := range values {
+		key, err := parseValue(value, f.typ)
+		if err != nil {
+			return err
+		}
+		if err := asker.ask(ctx, key); err != nil {
+			s.complain(err)
+		}
+	}
+	return s.end(nil)
+}
+
+// An asker asks every source about one value after the other, within their budgets, and prints what they say.
+type asker struct {
+	con      console
+	json     bool
+	know     *filter.Knowledge
+	networks []network
+	limits   []*rate.Limiter
+	mayAsk   bool
+}
+
+// ask prints what is known of key. Its error joins those of the sources that did not answer.
+func (a *asker) ask(ctx context.Context, key extract.Key) error {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	found, skip := a.know.Find(key, time.Now())
+	if found.Verdict != intel.NoVerdict {
+		a.print(key, found, time.Now())
+	}
+	answered := found.Verdict != intel.NoVerdict
+	var errs []error
+	for i, n := range a.networks {
+		if reason := a.silence(n, key, skip); reason != "" {
+			fmt.Fprintf(a.con.stderr, "iocpipe: %s is not asked about %s: %s\n", n.Name, annotate.Safe(key.Value), reason)
+			continue
+		}
+		if err := a.limits[i].Wait(ctx); err != nil {
+			return err
+		}
+		report, err := n.Provider.Lookup(ctx, key)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", n.Name, err))
+			continue
+		}
+		answered = true
+		a.print(key, intel.Finding{Verdict: report.Verdict(), Origin: intel.FromThreatCrowd, Source: n.Name, Report: &report}, time.Now())
+	}
+	if !answered && len(errs) == 0 && !a.json {
+		fmt.Fprintf(a.con.stdout, "%s  nothing known\n", annotate.Safe(key.Value))
+	}
+	return errors.Join(errs...)
+}
+
+// silence says why a source is not asked about key; it is empty when it is.
+func (a *asker) silence(n network, key extract.Key, skip extract.Skip) string {
+	switch {
+	case skip != extract.Worth:
+		return skip.String()
+	case !a.mayAsk:
+		return "an allow list cannot be read"
+	case !n.Types.Has(key.Type):
+		return fmt.Sprintf("--ask does not name %s for it", key.Type)
+	}
+	return ""
+}
+
+func (a *asker) print(key extract.Key, found intel.Finding, at time.Time) {
+	if a.json {
+		_, _ = a.con.stdout.Write(appendLookup(nil, key, found, at))
+		return
+	}
+	printFinding(a.con, key, found)
+}
+
+// appendLookup appends a report line with where it comes from.
+func appendLookup(dst []byte, key extract.Key, found intel.Finding, at time.Time) []byte {
+	report := found.Report
+	if found.Verdict == intel.Related || report == nil {
+		report = new(intel.Report)
+	}
+	dst = intel.AppendReport(dst, key, report)
+	dst = dst[:len(dst)-1]
+	dst = append(dst, `,"source":`...)
+	dst = strconv.AppendQuote(dst, annotate.Safe(found.Source))
+	if found.Verdict == intel.Related {
+		dst = append(dst, `,"via":`...)
+		dst = strconv.AppendQuote(dst, annotate.Safe(found.Via.Value))
+		dst = append(dst, `,"relation":`...)
+		dst = strconv.AppendQuote(dst, found.Relation)
+	}
+	dst = append(dst, `,"fetched_at":"`...)
+	dst = at.UTC().AppendFormat(dst, time.RFC3339)
+	dst = append(dst, `","cached":`...)
+	dst = strconv.AppendBool(dst, found.Origin == intel.FromLocal)
+	return append(dst, "}\n"...)
+}
+
+// printFinding prints a report for a person.
+func printFinding(con console, key extract.Key, found intel.Finding) {
+	w := con.stdout
+	if found.Verdict == intel.NoVerdict {
+		fmt.Fprintf(w, "%s  nothing known · %s\n", annotate.Safe(key.Value), annotate.Safe(found.Source))
+		return
+	}
+	fmt.Fprintf(w, "%s  %s · %s\n", annotate.Safe(key.Value), strings.ToUpper(found.Verdict.String()), annotate.Safe(found.Source))
+	if found.Verdict == intel.Related {
+		fmt.Fprintf(w, "  named by malicious %s (%s)\n", annotate.Safe(found.Via.Value), found.Relation)
+		return
+	}
+	r := found.Report
+	if r.Voted {
+		fmt.Fprintf(w, "  votes %d\n", r.Votes)
+	}
+	for _, res := range r.Resolutions {
+		day := "unknown day"
+		if !res.Last.IsZero() {
+			day = res.Last.Format(time.DateOnly)
+		}
+		fmt.Fprintf(w, "  resolution %s  %s\n", day, annotate.Safe(res.Value))
+	}
+	for _, list := range []struct {
+		name   string
+		values []string
+	}{{"subdomain", r.Subdomains}, {"domain", r.Domains}, {"address", r.IPs}, {"hash", r.Hashes}, {"e-mail", r.Emails}, {"detected as", r.Scans}, {"reference", r.References}} {
+		for _, value := range list.values {
+			fmt.Fprintf(w, "  %s %s\n", list.name, annotate.Safe(value))
+		}
+	}
+	if r.Permalink != "" {
+		fmt.Fprintf(w, "  %s\n", annotate.Safe(r.Permalink))
+	}
+}

@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// An output is where lines go: standard output, or a file that is appended to and can be reopened after a rotation.
+type output struct {
+	path string
+	mu   sync.Mutex // held while a block is written, so that a reopening does not part it
+	w    io.Writer
+	file *os.File // nil for standard output
+}
+
+func openOutput(path string, stdout io.Writer) (*output, error) {
+	o := &output{path: path, w: stdout}
+	if path == "-" {
+		return o, nil
+	}
+	return o, o.Reopen()
+}
+
+// Write writes a block.
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.w.Write(p)
+}
+
+// Reopen opens the file of that name anew. On an error the old one is written on.
+func (o *output) Reopen() error {
+	if o.path == "-" {
+		return nil
+	}
+	file, err := os.OpenFile(o.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
+	if err != nil {
+		return fmt.Errorf("--to: %w", err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.file != nil {
+		_ = o.file.Close() // every block in it was written by a call that succeeded
+	}
+	o.w, o.file = file, file
+	return nil
+}
+
+// Close closes the file; its error means that lines may be lost.
+func (o *output) Close() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.file == nil {
+		return nil
+	}
+	file := o.file
+	o.file = nil
+	return file.Close()
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"iocpipe/filter"
+	"iocpipe/intel/local"
+)
+
+// noticeEvery is how often the files behind local intelligence and allow lists are looked at for changes.
+const noticeEvery = 2 * time.Second
+
+// own is what the user says: local intelligence, allow and own lists. It is read again when a file changes.
+type own struct {
+	paths []string // of local intelligence
+	scan  *scanFlags
+	know  *filter.Knowledge
+	warn  func(error)
+
+	seen  string // a print of the files as they were read
+	store *local.Store
+}
+
+// load reads everything and hands it to the knowledge. What cannot be read is warned about and left out; without a
+// whole allow list nothing may be asked. Only a wrong --own is an error.
+func (o *own) load() error {
+	o.seen = o.print()
+	policy, err := o.scan.policy()
+	var usage exitError
+	if errors.As(err, &usage) {
+		return err
+	}
+	if err != nil {
+		o.warn(fmt.Errorf("%w; nothing is asked over the network until it can be read", err))
+	}
+	store, errs := local.Load(o.paths)
+	for _, e := range errs {
+		o.warn(fmt.Errorf("--intel: %w", e))
+	}
+	o.store = store
+	o.know.SetOwn(store, policy, err == nil)
+	return nil
+}
+
+// watch reads everything again whenever a file has changed or again is told, until ctx is done.
+func (o *own) watch(ctx context.Context, again <-chan os.Signal) {
+	tick := time.NewTicker(noticeEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-again:
+			o.seen = ""
+		case <-tick.C:
+		}
+		if o.print() == o.seen {
+			continue
+		}
+		if err := o.load(); err != nil {
+			o.warn(err)
+		}
+	}
+}
+
+// print returns names, sizes and times of all the files.
+func (o *own) print() string {
+	var b strings.Builder
+	for _, path := range append(append([]string(nil), o.paths...), o.scan.allow...) {
+		_ = filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				fmt.Fprintf(&b, "%s: %v\n", path, err)
+				return nil
+			}
+			if info, err := d.Info(); err == nil && !d.IsDir() {
+				fmt.Fprintf(&b, "%s %d %d\n", path, info.Size(), info.ModTime().UnixNano())
+			}
+			return nil
+		})
+	}
+	return b.String()
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/time/rate"
+
+	"iocpipe/cache"
+	"iocpipe/extract"
+	"iocpipe/filter"
+	"iocpipe/intel"
+	"iocpipe/lookup"
+	"iocpipe/lookup/threatcrowd"
+)
+
+// The budgets of a network source: what the terms of the public API allow, and for one's own hosts.
+const (
+	publicRate, publicBurst = "1/10s", 5
+	localRate, localBurst   = "50/1s", 50
+	publicTypes             = "ip,domain,hash,antivirus" // people's e-mail addresses stay home
+)
+
+// sourceFlags are the flags that say where answers come from.
+type sourceFlags struct {
+	intel        []string
+	rate         string
+	burst        int
+	ask          string
+	state        string
+	cacheSize    int
+	insecureHTTP bool
+
+	configured []sourceConfig
+}
+
+func (f *sourceFlags) add(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.intel, "intel", nil, "`SOURCE` of answers: a ThreatCrowd v2 API (https://host[/path]), or a file or folder of your own; may be repeated")
+	flags.StringVar(&f.rate, "rate", "", "budget of a network source, requests per time, as 1/10s (default 1/10s; 50/1s for loopback and private hosts)")
+	flags.IntVar(&f.burst, "burst", 0, "requests that may be made at once (default 5; 50 for loopback and private hosts)")
+	flags.StringVar(&f.ask, "ask", "", "types that network sources may be asked about (default ip,domain,hash,antivirus; all for loopback and private hosts)")
+	flags.StringVar(&f.state, "state", "none", "where answers are kept between runs: none, which is memory alone")
+	flags.IntVar(&f.cacheSize, "cache-size", cache.DefaultSize, "answers held in memory")
+	flags.BoolVar(&f.insecureHTTP, "insecure-http", false, "allow plain http:// to public hosts")
+}
+
+func (f *sourceFlags) validate() error {
+	if f.cacheSize < 1 {
+		return usagef("--cache-size %d: must be at least 1", f.cacheSize)
+	}
+	if f.state != "none" {
+		return usagef("--state %q: only none is there", f.state)
+	}
+	if f.burst < 0 {
+		return usagef("--burst %d: must be at least 1", f.burst)
+	}
+	return nil
+}
+
+// A network is one source that is asked over the network, and its client.
+type network struct {
+	lookup.Source
+	client *threatcrowd.Client
+}
+
+// split parts --intel into network sources and the paths of local intelligence.
+func (f *sourceFlags) split() (networks []network, paths []string, err error) {
+	for _, source := range f.intel {
+		switch {
+		case strings.HasPrefix(source, "otx:"):
+			return nil, nil, usagef("--intel %s: OTX is not there yet", source)
+		case !isURL(source):
+			paths = append(paths, source)
+			continue
+		}
+		n, err := f.network(source)
+		if err != nil {
+			return nil, nil, err
+		}
+		if len(networks) > 0 {
+			for _, other := range networks {
+				if other.Name == n.Name {
+					n.Name = fmt.Sprintf("%s-%d", n.Name, len(networks)+1)
+				}
+			}
+		}
+		networks = append(networks, n)
+	}
+	return networks, paths, nil
+}
+
+func isURL(source string) bool {
+	return strings.HasPrefix(source, "http://") || strings.HasPrefix(source, "https://")
+}
+
+// network sets up the client and the budget of one source.
+func (f *sourceFlags) network(source string) (network, error) {
+	settings := f.settings(source)
+	if u, err := url.Parse(source); err == nil && u.User != nil {
+		return network{}, usagef("--intel: a URL with a user or password can be read by everyone on this host; the API needs neither")
+	}
+	var timeout time.Duration
+	if settings.Timeout != "" {
+		var err error
+		if timeout, err = time.ParseDuration(settings.Timeout); err != nil {
+			return network{}, usagef("sources: timeout: %v", err)
+		}
+	}
+	client, err := threatcrowd.New(threatcrowd.Config{
+		BaseURL: source, ProxyURL: settings.Proxy, CAFile: settings.CA, Timeout: timeout,
+		UserAgent: "iocpipe/" + version(), InsecureHTTP: f.insecureHTTP,
+	})
+	if err != nil {
+		return network{}, usagef("--intel: %v", err)
+	}
+	n := network{client: client}
+	n.Name, n.Provider = settings.Name, client
+	if n.Name == "" {
+		n.Name = "ThreatCrowd"
+	}
+	n.Rate, n.Burst, n.Types, err = f.budget(settings, client.Local())
+	return n, err
+}
+
+// settings returns the configuration's entry for source, with the flags in its gaps.
+func (f *sourceFlags) settings(source string) sourceConfig {
+	settings := sourceConfig{}
+	for _, c := range f.configured {
+		if c.Intel == source {
+			settings = c
+		}
+	}
+	if settings.Rate == "" {
+		settings.Rate = f.rate
+	}
+	if settings.Burst == 0 {
+		settings.Burst = f.burst
+	}
+	if settings.Types == "" {
+		settings.Types = f.ask
+	}
+	return settings
+}
+
+// budget returns how often and about what a source may be asked.
+func (f *sourceFlags) budget(s sourceConfig, local bool) (rate.Limit, int, extract.TypeSet, error) {
+	perTime, burst, types := publicRate, publicBurst, publicTypes
+	if local {
+		perTime, burst, types = localRate, localBurst, "all"
+	}
+	if s.Rate != "" {
+		perTime = s.Rate
+	}
+	if s.Burst > 0 {
+		burst = s.Burst
+	}
+	if s.Types != "" {
+		types = s.Types
+	}
+	limit, err := parseRate(perTime)
+	if err != nil {
+		return 0, 0, 0, usagef("--rate: %v", err)
+	}
+	set, err := extract.ParseTypes(types)
+	if err != nil {
+		return 0, 0, 0, usagef("--ask: %v", err)
+	}
+	return limit, burst, set, nil
+}
+
+// parseRate reads N/DUR, such as 1/10s or 360/1h.
+func parseRate(s string) (rate.Limit, error) {
+	count, per, ok := strings.Cut(s, "/")
+	n, err := strconv.ParseFloat(count, 64)
+	if per != "" && per[0] >= 'a' {
+		per = "1" + per // 50/s
+	}
+	d, e := time.ParseDuration(per)
+	if !ok || err != nil || e != nil || n <= 0 || d <= 0 || n > 1e6 {
+		return 0, fmt.Errorf("%q is not requests per time, such as 1/10s", s)
+	}
+	return rate.Limit(n / d.Seconds()), nil
+}
+
+// knowledge sets up what answers, but for what the user's own files say. The scheduler is there when a network source
+// is, and asks nothing until its Run.
+func (f *sourceFlags) knowledge(networks []network, onHealth func(lookup.Health)) (*filter.Knowledge, error) {
+	memory, err := cache.NewMemory(f.cacheSize, cache.DefaultLifetimes)
+	if err != nil {
+		return nil, err
+	}
+	know := &filter.Knowledge{Cache: memory, Origins: make(map[string]intel.Origin)}
+	for _, n := range networks {
+		know.Sources = append(know.Sources, n.Source)
+		know.Origins[n.Name] = intel.FromThreatCrowd
+	}
+	if len(networks) == 0 {
+		return know, nil
+	}
+	know.Scheduler, err = lookup.New(lookup.Options{Sources: know.Sources, Answers: know, OnHealth: onHealth})
+	return know, err
+}

@@ -1,0 +1,24 @@
+package main
+
+import (
+	"strings"
+
+	"iocpipe/extract"
+)
+
+// parseValue reads one indicator as a person writes it: defanged, in a URL, in capitals. With typ "antivirus" it is a
+// detection name, which has no form of its own.
+func parseValue(arg, typ string) (extract.Key, error) {
+	if typ == extract.Antivirus.String() {
+		return extract.Key{Type: extract.Antivirus, Value: strings.ToLower(strings.TrimSpace(arg))}, nil
+	}
+	if key, ok := extract.ParseKey(arg); ok {
+		return key, nil
+	}
+	s := extract.Scanner{Defang: extract.DefangAll}
+	matches := s.Append(nil, []byte(arg))
+	if len(matches) == 0 {
+		return extract.Key{}, usagef("%q is no address, domain, e-mail address or hash; for a detection name give --type antivirus", arg)
+	}
+	return matches[0].Clone(), nil
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"iocpipe/filter/annotate"
+)
+
+func newVoteCommand(con console) *cobra.Command {
+	var sources sourceFlags
+	cmd := &cobra.Command{
+		Use:   "vote malicious|benign VALUE",
+		Short: "Submit a vote to a ThreatCrowd v2 source",
+		Args:  exactArgs(2),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if sources.configured, err = settle(cmd); err != nil {
+				return err
+			}
+			if !slices.Contains([]string{"malicious", "benign"}, args[0]) {
+				return usagef("vote %q: say malicious or benign", args[0])
+			}
+			key, err := parseValue(args[1], "")
+			if err != nil {
+				return err
+			}
+			networks, _, err := sources.split()
+			if err != nil {
+				return err
+			}
+			if len(networks) != 1 {
+				return usagef("vote: give one --intel, the URL of the v2 API that takes the vote")
+			}
+			ctx := cmd.Context()
+			if ctx == nil {
+				ctx = context.Background()
+			}
+			if err := networks[0].client.Vote(ctx, key, args[0] == "malicious"); err != nil {
+				return fmt.Errorf("vote: %w", err)
+			}
+			_, err = fmt.Fprintf(con.stdout, "%s: voted %s at %s\n", annotate.Safe(key.Value), args[0], networks[0].Name)
+			return err
+		},
+	}
+	sources.add(cmd.Flags())
+	addConfig(cmd.Flags())
+	return cmd
+}
