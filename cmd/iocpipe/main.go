@@ -71,7 +71,7 @@ func newRootCommand(con console) *cobra.Command {
 	root.Use, named.Use = "iocpipe [FILE…]", "filter [FILE…]"
 	named.Short = "Annotate lines: what iocpipe does without a command"
 	root.AddCommand(named, newExtractCommand(con), newLookupCommand(con), newVoteCommand(con), newExplainCommand(con),
-		newVerifyCommand(con), newVersionCommand(con))
+		newVerifyCommand(con), newPlanCommand(con), newVersionCommand(con))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetIn(con.stdin)

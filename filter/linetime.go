@@ -1,0 +1,93 @@
+package filter
+
+import (
+	"bytes"
+	"strconv"
+	"time"
+)
+
+// timeWithin is how far into a line its time is looked for, in bytes, and in a JSON event behind its name.
+const timeWithin = 80
+
+// timeNames are the members of JSON events that hold the time of the event, the most telling first.
+var timeNames = [][]byte{[]byte(`"@timestamp":`), []byte(`"timestamp":`), []byte(`"time":`), []byte(`"ts":`)}
+
+// timeForms are the forms in which lines state their time: what marks one, where the time begins before the mark, and
+// its layout. Those without a year are of the year that was now.
+var timeForms = []struct {
+	mark   byte
+	before int
+	layout string
+}{
+	{'T', len("2006-01-02"), "2006-01-02T15:04:05Z07:00"},
+	{'T', len("2006-01-02"), "2006-01-02T15:04:05"},
+	{':', len("2006-01-02 15"), "2006-01-02 15:04:05"},
+	{':', len("2006/01/02 15"), "2006/01/02 15:04:05"},
+	{':', len("02/Jan/2006"), "02/Jan/2006:15:04:05 -0700"},
+	{':', len("Jan _2 15"), "Jan _2 15:04:05"},
+	{':', len("02-Jan-2006 15"), "02-Jan-2006 15:04:05"},
+}
+
+// LineTime returns the time that a line states, in UTC unless it names a zone. now tells the year of lines that state
+// none. ok is false when the line states no time in one of the usual forms.
+func LineTime(line []byte, now time.Time) (t time.Time, ok bool) {
+	head := line[:min(len(line), timeWithin)]
+	for _, name := range timeNames {
+		if i := bytes.Index(line, name); i >= 0 && line[0] == '{' {
+			head = line[i+len(name) : min(len(line), i+len(name)+timeWithin)]
+			break
+		}
+	}
+	for _, form := range timeForms {
+		for from := 0; from < len(head); {
+			i := bytes.IndexByte(head[from:], form.mark)
+			if i < 0 {
+				break
+			}
+			from += i + 1
+			if start := from - 1 - form.before; start >= 0 {
+				if t, ok = parseTime(form.layout, head[start:]); ok {
+					return inYear(t, now), true
+				}
+			}
+		}
+	}
+	return epoch(head)
+}
+
+// parseTime reads a time that text begins with. A fraction of a second may follow the seconds, in front of a zone.
+func parseTime(layout string, text []byte) (t time.Time, ok bool) {
+	end := len("2006-01-02T15:04:05.000000000+07:00")
+	for end = min(end, len(text)); end >= len("Jan _2 15:04:05"); end-- {
+		if t, err := time.Parse(layout, string(text[:end])); err == nil {
+			return t, true
+		}
+	}
+	return t, false
+}
+
+// inYear gives a time without a year the latest one that does not lie ahead of now.
+func inYear(t, now time.Time) time.Time {
+	if t.Year() != 0 {
+		return t
+	}
+	t = t.AddDate(now.Year(), 0, 0)
+	if t.After(now.Add(24 * time.Hour)) {
+		t = t.AddDate(-1, 0, 0)
+	}
+	return t
+}
+
+// epoch reads the seconds since 1970 with which the lines of Zeek and squid begin.
+func epoch(head []byte) (t time.Time, ok bool) {
+	head = bytes.TrimLeft(head, " \"")
+	end := bytes.IndexFunc(head, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
+	if end < 0 {
+		end = len(head)
+	}
+	seconds, err := strconv.ParseFloat(string(head[:end]), 64)
+	if err != nil || seconds < 1e8 || seconds > 1e11 {
+		return t, false
+	}
+	return time.UnixMicro(int64(seconds * 1e6)).UTC(), true
+}
