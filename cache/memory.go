@@ -1,5 +1,5 @@
-// Package cache holds what sources have answered, so that each question is asked once while its answer holds. It knows
-// nothing of networks and budgets.
+// Package cache holds what sources have answered, so that each question is asked once while its answer holds: in the
+// memory of a process, and below that in a [Store] that several processes share (cache/host). It asks nobody.
 package cache
 
 import (
@@ -16,8 +16,8 @@ import (
 // DefaultSize is how many indicators a [Memory] holds.
 const DefaultSize = 1_000_000
 
-// staleFor is how much longer than its lifetime an answer is used while it waits to be asked again.
-const staleFor = 30 * 24 * time.Hour
+// StaleFor is how much longer than its lifetime an answer is used while it waits to be asked again.
+const StaleFor = 30 * 24 * time.Hour
 
 // Lifetimes say how long answers hold, by what they say. They are shortened or lengthened at random by up to a tenth,
 // so that what was asked together is not asked again together.
@@ -48,7 +48,7 @@ type Answer struct {
 	Origin  intel.Origin
 	Report  *intel.Report
 	Fetched time.Time
-	Expires time.Time // set by Put
+	Expires time.Time // set by [Memory.Put] when zero
 }
 
 // Held is what a cache holds of one indicator. The slice is shared and must not be changed.
@@ -58,14 +58,20 @@ type Held struct {
 	Until    time.Time     // how long the relation holds
 }
 
-// Fresh reports whether the answer of source is at hand and has not expired.
-func (h Held) Fresh(source string, now time.Time) bool {
+// Answer returns the answer of source.
+func (h Held) Answer(source string) (Answer, bool) {
 	for _, a := range h.Answers {
 		if a.Source == source {
-			return now.Before(a.Expires)
+			return a, true
 		}
 	}
-	return false
+	return Answer{}, false
+}
+
+// Fresh reports whether the answer of source is at hand and has not expired.
+func (h Held) Fresh(source string, now time.Time) bool {
+	a, ok := h.Answer(source)
+	return ok && now.Before(a.Expires)
 }
 
 // Finding joins what is held: the worst verdict, of equals the first, and a relation when nobody says more.
@@ -75,7 +81,7 @@ func (h Held) Finding(now time.Time) intel.Finding {
 		found = h.Relation
 	}
 	for _, a := range h.Answers {
-		if now.After(a.Expires.Add(staleFor)) {
+		if now.After(a.Expires.Add(StaleFor)) {
 			continue
 		}
 		found = intel.Worse(found, intel.Finding{
@@ -85,9 +91,34 @@ func (h Held) Finding(now time.Time) intel.Finding {
 	return found
 }
 
+// empty reports whether nothing is held.
+func (h Held) empty() bool { return len(h.Answers) == 0 && h.Relation.Verdict == intel.NoVerdict }
+
+// put returns h with a in the place of the same source's answer, which it returns, too; ok is false when that one is
+// no older.
+func (h Held) put(a Answer) (with Held, old Answer, ok bool) {
+	with = h
+	with.Answers = make([]Answer, 0, len(h.Answers)+1)
+	for _, other := range h.Answers {
+		switch {
+		case other.Source != a.Source:
+			with.Answers = append(with.Answers, other)
+		case !a.Fetched.After(other.Fetched):
+			return h, Answer{}, false
+		default:
+			old = other
+		}
+	}
+	with.Answers = append(with.Answers, a)
+	return with, old, true
+}
+
 // Memory is a cache in the process's memory that forgets what was least recently used. It is safe for concurrent use.
+// Over a [Store] it is a window on it: it is written through, and kept up to date by [Memory.Run].
 type Memory struct {
 	lifetimes Lifetimes
+	size      int
+	below     *below     // nil when it stands alone
 	mu        sync.Mutex // held while an entry is read and replaced
 	held      *lru.Cache[extract.Key, Held]
 }
@@ -98,42 +129,119 @@ func NewMemory(size int, lifetimes Lifetimes) (*Memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Memory{lifetimes: lifetimes, held: held}, nil
+	return &Memory{lifetimes: lifetimes, size: size, held: held}, nil
 }
 
-// Get returns what is held of key, which may alias a line.
-func (m *Memory) Get(key extract.Key) (Held, bool) { return m.held.Get(key) }
+// Get returns what is held of key, which may alias a line. It never waits for the store below: what is missing is
+// looked up there by [Memory.Run], for the next time.
+func (m *Memory) Get(key extract.Key) (Held, bool) {
+	h, ok := m.held.Get(key)
+	if !ok && m.below != nil {
+		m.below.missed(key)
+	}
+	return h, ok
+}
 
 // Len returns how many indicators are held.
 func (m *Memory) Len() int { return m.held.Len() }
 
-// Put keeps an answer in the place of the same source's earlier one.
+// Put keeps an answer, here and below. An answer without Expires holds for the lifetimes of m.
 func (m *Memory) Put(key extract.Key, a Answer) {
-	a.Expires = a.Fetched.Add(m.lifetimes.of(a.Report))
-	m.update(key, func(h *Held) {
-		answers := make([]Answer, 0, len(h.Answers)+1)
-		for _, old := range h.Answers {
-			if old.Source != a.Source {
-				answers = append(answers, old)
-			}
+	if a.Report == nil {
+		return
+	}
+	if a.Expires.IsZero() {
+		a.Expires = a.Fetched.Add(m.lifetimes.of(a.Report))
+	}
+	m.keep(key, a)
+	if m.below != nil {
+		m.below.store.Put(key, a)
+	}
+}
+
+// Relate keeps, here and below, that a malicious report which was put names key.
+func (m *Memory) Relate(key extract.Key, relation intel.Finding) {
+	via, _ := m.held.Peek(relation.Via)
+	a, ok := via.Answer(relation.Source)
+	if !ok || a.Report.Verdict() != intel.Malicious {
+		return
+	}
+	m.keepRelation(key, relation, a.Expires)
+	if m.below != nil {
+		m.below.store.Relate(key, relation)
+	}
+}
+
+// Remove forgets key, here and below; other processes that share the store do so within seconds.
+func (m *Memory) Remove(key extract.Key) error {
+	m.forget(key)
+	if m.below == nil {
+		return nil
+	}
+	return m.below.store.Remove(key)
+}
+
+// keep puts an answer into memory alone.
+func (m *Memory) keep(key extract.Key, a Answer) {
+	var old Answer
+	m.update(key, func(h Held) (with Held) {
+		with, old, _ = h.put(a)
+		return with
+	})
+	if old.Report != nil {
+		m.unrelate(key, old)
+	}
+}
+
+// keepRelation puts a relation into memory alone. One that is held already stays, since it shares its report.
+func (m *Memory) keepRelation(key extract.Key, relation intel.Finding, until time.Time) {
+	m.update(key, func(h Held) Held {
+		known := h.Relation.Via == relation.Via && h.Relation.Source == relation.Source
+		if !known || until.After(h.Until) {
+			h.Relation, h.Until = relation, until
 		}
-		h.Answers = append(answers, a)
+		return h
 	})
 }
 
-// Relate keeps that a malicious report names key, from now on for as long as malicious answers hold.
-func (m *Memory) Relate(key extract.Key, relation intel.Finding, now time.Time) {
-	m.update(key, func(h *Held) { h.Relation, h.Until = relation, now.Add(m.lifetimes.Malicious) })
+// forget removes key from memory alone, and what its reports related.
+func (m *Memory) forget(key extract.Key) {
+	h, _ := m.held.Peek(key)
+	m.held.Remove(key)
+	for _, a := range h.Answers {
+		m.unrelate(key, a)
+	}
+}
+
+// unrelate forgets what an answer about key, which is no longer held, related.
+func (m *Memory) unrelate(key extract.Key, a Answer) {
+	if a.Report.Verdict() != intel.Malicious {
+		return
+	}
+	for r := range a.Report.Relations() {
+		if !m.held.Contains(r.Key) {
+			continue
+		}
+		m.update(r.Key, func(h Held) Held {
+			if h.Relation.Via == key && h.Relation.Source == a.Source {
+				h.Relation, h.Until = intel.Finding{}, time.Time{}
+			}
+			return h
+		})
+	}
 }
 
 // update replaces what is held of key, in one step for all goroutines.
-func (m *Memory) update(key extract.Key, change func(*Held)) {
+func (m *Memory) update(key extract.Key, change func(Held) Held) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	h, ok := m.held.Peek(key)
 	if !ok {
 		key = key.Clone()
 	}
-	change(&h)
-	m.held.Add(key, h)
+	if h = change(h); h.empty() {
+		m.held.Remove(key)
+	} else if m.held.Add(key, h) && m.below != nil {
+		m.below.partial.Store(true)
+	}
 }

@@ -1,8 +1,11 @@
 package filter
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/valyala/fastjson"
 
 	"iocpipe/extract"
 	"iocpipe/filter/annotate"
@@ -41,10 +44,15 @@ type Annotation struct {
 	Color     bool
 	Tally     *Tally
 
+	Late    *Late     // remembers what passes unanswered; may be nil
+	Waiting *Waiting  // holds blocks back for answers; may be nil
+	Hits    func(Hit) // is told of everything malicious that is met; may be nil
+
 	matches []extract.Match
 	hits    []annotate.Hit
 	unknown []lookup.Sighting
 	local   counts
+	parser  fastjson.Parser
 
 	wrapper annotate.Wrapper // of the long line at hand
 	wraps   bool             // the long line is wrapped
@@ -81,12 +89,17 @@ func (a *Annotation) Process(dst []byte, b *Block) []byte {
 		return a.long(dst, b)
 	}
 	a.local = counts{}
+	if a.Waiting != nil {
+		a.await(b)
+	}
 	now := time.Now()
 	copied, out := 0, dst
-	for pos := 0; pos < len(b.Data); {
+	n := b.Line
+	for pos := 0; pos < len(b.Data); n++ {
 		line, ending, _ := cutLine(b.Data[pos:])
 		next := pos + len(line) + len(ending)
-		verdict, event := a.look(line, now)
+		verdict, event := a.find(line, now)
+		a.tell(line, verdict, event, Place{now, b.Name, n})
 		leaves := a.leaves(verdict)
 		if leaves {
 			a.local.shown++
@@ -107,8 +120,25 @@ func (a *Annotation) Process(dst []byte, b *Block) []byte {
 	return append(out, b.Data[copied:]...)
 }
 
-// look finds the hits of a line, and hands what is unknown to the scheduler. verdict is the worst of the hits'.
-func (a *Annotation) look(line []byte, now time.Time) (verdict intel.Verdict, event bool) {
+// await hands what is unknown in b to the scheduler, and waits for the answers that can be expected.
+func (a *Annotation) await(b *Block) {
+	var unknown []extract.Key
+	now := time.Now()
+	for rest := b.Data; len(rest) > 0; {
+		var line []byte
+		line, _, rest = cutLine(rest)
+		if verdict, _ := a.find(line, now); len(a.unknown) > 0 {
+			a.ask(line, verdict)
+			for _, sighting := range a.unknown {
+				unknown = append(unknown, sighting.Key.Clone())
+			}
+		}
+	}
+	a.Waiting.wait(len(b.Data), unknown)
+}
+
+// find finds the hits of a line, and what in it is unknown. verdict is the worst of the hits'.
+func (a *Annotation) find(line []byte, now time.Time) (verdict intel.Verdict, event bool) {
 	a.matches, event = a.Scanner.AppendEvent(a.matches[:0], line)
 	a.hits, a.unknown = a.hits[:0], a.unknown[:0]
 	for _, m := range a.matches {
@@ -123,15 +153,62 @@ func (a *Annotation) look(line []byte, now time.Time) (verdict intel.Verdict, ev
 			a.hits = append(a.hits, annotate.Hit{Match: m, Finding: k.Finding})
 			verdict = max(verdict, k.Verdict)
 		}
-		if k.want && k.Verdict != intel.Related {
+		if k.want && !a.wanted(m.Key) {
 			a.unknown = append(a.unknown, lookup.Sighting{Key: m.Key, Held: k.held, Was: k.Verdict})
 		}
 	}
-	if len(a.unknown) > 0 {
+	return verdict, event
+}
+
+// wanted reports whether key is among the last few that are unknown in the line: an event names most things twice.
+func (a *Annotation) wanted(key extract.Key) bool {
+	const few = 8
+	for _, s := range a.unknown[max(0, len(a.unknown)-few):] {
+		if s.Key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// tell counts a line, and tells those who want to know of it: the scheduler, Late and Hits.
+func (a *Annotation) tell(line []byte, verdict intel.Verdict, event bool, place Place) {
+	a.count(verdict)
+	if len(a.unknown) > 0 && a.Waiting == nil {
 		a.ask(line, verdict)
 	}
-	a.count(verdict)
-	return verdict, event
+	malicious := verdict == intel.Malicious && (a.Hits != nil || a.Know.Scheduler != nil)
+	if !malicious && (a.Late == nil || len(a.unknown) == 0) {
+		return
+	}
+	host := witness(line, event, a.matches, &a.parser)
+	if a.Late != nil {
+		for _, s := range a.unknown {
+			a.Late.Pass(s.Key, place, host)
+		}
+	}
+	if !malicious {
+		return
+	}
+	if a.Know.Scheduler != nil && host != "" {
+		a.Know.Scheduler.Met(host)
+	}
+	if a.Hits != nil {
+		a.tellHits(line, host, place)
+	}
+}
+
+// tellHits tells Hits of each malicious indicator of the line, at the time that the line states.
+func (a *Annotation) tellHits(line []byte, host string, place Place) {
+	if t, ok := LineTime(line, place.Time); ok {
+		place.Time = t
+	}
+	for i, h := range a.hits {
+		again := slices.ContainsFunc(a.hits[:i], func(o annotate.Hit) bool { return o.Key == h.Key })
+		if h.Finding.Verdict == intel.Malicious && !again {
+			a.Hits(Hit{Key: h.Key, Finding: h.Finding, Host: host, Events: 1, First: place, Last: place})
+		}
+	}
 }
 
 // ask hands the unknown indicators of a line to the scheduler, with what the line says beside them.
@@ -141,9 +218,6 @@ func (a *Annotation) ask(line []byte, verdict intel.Verdict) {
 	for _, sighting := range a.unknown {
 		sighting.Context, sighting.Beside = context, verdict == intel.Malicious
 		a.Know.Scheduler.Want(sighting)
-	}
-	if verdict == intel.Malicious && context.Host != "" {
-		a.Know.Scheduler.Met(context.Host)
 	}
 }
 

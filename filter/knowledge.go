@@ -90,11 +90,11 @@ func (k *Knowledge) Held(key extract.Key, source string) bool {
 	if own := k.own.Load(); own.silent || own.policy.Skip(key) != extract.Worth {
 		return true // an allow list has changed since it was wanted
 	}
-	held, ok := k.Cache.Get(key)
+	held := k.Cache.Fetch(key)
 	now := time.Now()
-	return ok && (held.Fresh(source, now) || slices.ContainsFunc(held.Answers, func(a cache.Answer) bool {
+	return held.Fresh(source, now) || slices.ContainsFunc(held.Answers, func(a cache.Answer) bool {
 		return a.Report.Verdict() == intel.Malicious && now.Before(a.Expires)
-	}))
+	})
 }
 
 // Put keeps an answer, and what a malicious one relates to it.
@@ -110,7 +110,7 @@ func (k *Knowledge) Put(a lookup.Answer) {
 			k.Cache.Relate(r.Key, intel.Finding{
 				Verdict: intel.Related, Origin: answer.Origin, Source: a.Source, Report: a.Report,
 				Via: a.Key, Relation: r.Kind, Seen: r.Last,
-			}, a.At)
+			})
 		}
 	}
 }

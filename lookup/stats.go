@@ -51,6 +51,24 @@ func (s *Scheduler) Waiting() int { return s.Stats().Waiting }
 // InFlight returns how many requests have no answer yet.
 func (s *Scheduler) InFlight() int { return s.Stats().InFlight }
 
+// Expects reports whether the answer about key may come within a time: it is being asked, or so few wait that its turn
+// will come.
+func (s *Scheduler) Expects(key extract.Key, within time.Duration) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.table.index[key]
+	if e == nil || e.asking {
+		return e != nil
+	}
+	questions := 0.0
+	for _, a := range s.askers {
+		if e.todo.Has(a.place) && !a.breaker.open {
+			questions += max(0, float64(a.Rate)*(within-a.delay(time.Now())).Seconds()) + 1
+		}
+	}
+	return float64(s.table.Waiting()) <= questions
+}
+
 // Health returns how each source does, in the order of asking.
 func (s *Scheduler) Health() []Health {
 	s.mu.Lock()

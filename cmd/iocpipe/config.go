@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,7 @@ const envPrefix = "IOCPIPE_"
 
 // sourceConfig is one entry of the configuration's sources: the settings of one --intel.
 type sourceConfig struct {
-	Intel   string `yaml:"intel"` // as --intel takes it
+	Intel   string `yaml:"intel"` // as --intel takes it, which it need not be given then
 	Name    string `yaml:"name"`
 	Rate    string `yaml:"rate"`
 	Burst   int    `yaml:"burst"`
@@ -40,8 +41,8 @@ func settle(cmd *cobra.Command) (sources []sourceConfig, err error) {
 	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
 	flags.VisitAll(func(f *pflag.Flag) {
 		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
-		value, ok := os.LookupEnv(name)
-		if !ok || given[f.Name] || err != nil {
+		value := os.Getenv(name)
+		if value == "" || given[f.Name] || err != nil {
 			return
 		}
 		given[f.Name] = true
@@ -56,7 +57,7 @@ func settle(cmd *cobra.Command) (sources []sourceConfig, err error) {
 	if path == "" {
 		return nil, nil
 	}
-	return readConfig(path, flags, given)
+	return readConfig(cmd, path, given)
 }
 
 // setAll sets f to the values: all of them when it may be repeated, else to the list they were cut from.
@@ -73,8 +74,9 @@ func setAll(f *pflag.Flag, values []string) error {
 	return nil
 }
 
-// readConfig sets the flags that are not given yet from a YAML file.
-func readConfig(path string, flags *pflag.FlagSet, given map[string]bool) (sources []sourceConfig, err error) {
+// readConfig sets the flags that are not given yet from a YAML file. Flags of the filter that cmd lacks are passed over,
+// so that one file serves every command.
+func readConfig(cmd *cobra.Command, path string, given map[string]bool) (sources []sourceConfig, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, usagef("--config: %v", err)
@@ -92,16 +94,42 @@ func readConfig(path string, flags *pflag.FlagSet, given map[string]bool) (sourc
 	}
 	for i := 0; i+1 < len(top.Content); i += 2 {
 		key, value := top.Content[i], top.Content[i+1]
-		if key.Value == "sources" {
+		switch {
+		case key.Value == "sources":
 			sources, err = readSources(value)
-		} else {
-			err = setFromNode(flags, given, key.Value, value)
+		case cmd.Flags().Lookup(key.Value) == nil && cmd.Root().Flags().Lookup(key.Value) != nil:
+		default:
+			err = setFromNode(cmd.Flags(), given, key.Value, value)
 		}
 		if err != nil {
 			return nil, usagef("--config %s:%d: %v", path, key.Line, err)
 		}
 	}
-	return sources, nil
+	return sources, joinSources(cmd.Flags(), given, sources)
+}
+
+// joinSources adds the configured sources to --intel and lets what was given go before their settings.
+func joinSources(flags *pflag.FlagSet, given map[string]bool, sources []sourceConfig) error {
+	named, err := flags.GetStringArray("intel")
+	for i := range sources {
+		s := &sources[i]
+		if err == nil && !given["intel"] && !slices.Contains(named, s.Intel) { // a command without --intel asks nobody
+			err = setAll(flags.Lookup("intel"), []string{s.Intel})
+		}
+		if given["rate"] {
+			s.Rate = ""
+		}
+		if given["burst"] {
+			s.Burst = 0
+		}
+		if given["ask"] {
+			s.Types = ""
+		}
+	}
+	if flags.Lookup("intel") == nil {
+		return nil
+	}
+	return err
 }
 
 // readSources decodes the settings of the sources; a name that is none is an error.
@@ -109,16 +137,21 @@ func readSources(node *yaml.Node) (sources []sourceConfig, err error) {
 	if node.Kind != yaml.SequenceNode {
 		return nil, errors.New("sources: not a list")
 	}
-	known := map[string]bool{"intel": true, "name": true, "rate": true, "burst": true, "types": true, "proxy": true, "ca": true, "timeout": true}
+	known := []string{"intel", "name", "rate", "burst", "types", "proxy", "ca", "timeout"}
 	for _, entry := range node.Content {
 		for i := 0; i+1 < len(entry.Content); i += 2 {
-			if name := entry.Content[i].Value; entry.Kind == yaml.MappingNode && !known[name] {
-				return nil, fmt.Errorf("sources: line %d: unknown setting %q", entry.Content[i].Line, name)
+			if name := entry.Content[i]; entry.Kind == yaml.MappingNode && !slices.Contains(known, name.Value) {
+				return nil, fmt.Errorf("sources: line %d: unknown setting %q", name.Line, name.Value)
 			}
 		}
-	}
-	if err := node.Decode(&sources); err != nil {
-		return nil, fmt.Errorf("sources: %w", err)
+		var s sourceConfig
+		if err := entry.Decode(&s); err != nil {
+			return nil, fmt.Errorf("sources: %w", err)
+		}
+		if s.Intel == "" {
+			return nil, fmt.Errorf("sources: line %d: intel, which says who is asked, is missing", entry.Line)
+		}
+		sources = append(sources, s)
 	}
 	return sources, nil
 }
@@ -128,15 +161,19 @@ func setFromNode(flags *pflag.FlagSet, given map[string]bool, name string, node 
 	if f == nil || name == "config" || name == "help" {
 		return fmt.Errorf("unknown setting %q", name)
 	}
-	if given[name] {
+	if given[name] || node.Tag == "!!null" {
 		return nil
 	}
-	values := []string{node.Value}
+	items := []*yaml.Node{node}
 	if node.Kind == yaml.SequenceNode {
-		values = values[:0]
-		for _, item := range node.Content {
-			values = append(values, item.Value)
+		items = node.Content
+	}
+	var values []string
+	for _, item := range items {
+		if item.Kind != yaml.ScalarNode {
+			return fmt.Errorf("%s: line %d: neither a value nor a list of values", name, item.Line)
 		}
+		values = append(values, item.Value)
 	}
 	if err := setAll(f, values); err != nil {
 		return fmt.Errorf("%s: %w", name, err)

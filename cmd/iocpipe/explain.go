@@ -61,7 +61,7 @@ func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explaine
 	if err != nil {
 		return nil, err
 	}
-	know, err := sources.knowledge(nil, nil)
+	know, err := sources.knowledge(nil, nil, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,9 @@ func newExtractCommand(con console) *cobra.Command {
 		Long: `Extract prints one JSON line for each input line that has indicators worth asking about: their type, normalised
 value, what stands there, and where, in bytes from 0.`,
 		RunE: func(cmd *cobra.Command, files []string) error {
+			if _, err := settle(cmd); err != nil {
+				return err
+			}
 			if err := in.validate(); err != nil {
 				return err
 			}
@@ -36,7 +39,9 @@ value, what stands there, and where, in bytes from 0.`,
 				return &filter.Extraction{Scanner: scanner, Policy: policy, All: all, Private: private, File: len(files) > 1, Count: counts}
 			}
 			run := newStream(con, in)
-			err = run.do(cmd.Context(), source.Open(files, con.stdin), con.stdout, newWorker, newWorker())
+			ctx, restore := run.signals(cmd.Context())
+			defer restore()
+			err = run.do(ctx, source.Open(files, con.stdin), con.stdout, newWorker, newWorker(), 0)
 			if unique && err == nil {
 				_, err = counts.WriteTo(con.stdout)
 			}
@@ -48,5 +53,6 @@ value, what stands there, and where, in bytes from 0.`,
 	cmd.Flags().BoolVar(&all, "all", false, "also print lines without indicators")
 	cmd.Flags().BoolVar(&unique, "unique", false, "print each indicator once, with its count")
 	cmd.Flags().BoolVar(&private, "private", false, "also print what is not worth asking about: private, reserved, resolvers, allowed")
+	addConfig(cmd.Flags())
 	return cmd
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"iocpipe/extract"
 	"iocpipe/filter"
 	"iocpipe/filter/annotate"
 	"iocpipe/filter/source"
@@ -29,6 +30,8 @@ type filterFlags struct {
 	output, to, only, failOn string
 	maxRelated               int
 	quiet, stats, strict     bool
+
+	late lateFlags
 }
 
 func newFilterCommand(con console) *cobra.Command {
@@ -59,6 +62,7 @@ It never waits for the network and never drops a line.
 	flags.StringVar(&f.only, "only", "", "write only lines with something malicious, or annotated ones")
 	flags.StringVar(&f.failOn, "fail-on", "", "malicious: exit with 3 when something malicious was seen")
 	flags.IntVar(&f.maxRelated, "max-related", 10, "related indicators written per annotation; the totals always are")
+	f.late.add(flags)
 	f.in.add(flags)
 	flags.BoolVar(&f.quiet, "quiet", false, "nothing on stderr but what ends the program")
 	flags.BoolVar(&f.stats, "stats", false, "print what was done on stderr at the end")
@@ -86,7 +90,25 @@ func (f *filterFlags) validate() error {
 	if err := f.in.validate(); err != nil {
 		return err
 	}
+	if err := f.late.validate(); err != nil {
+		return err
+	}
 	return f.sources.validate()
+}
+
+// A session is one run of the filter.
+type session struct {
+	*filterFlags
+	con     console
+	stream  *stream
+	know    *filter.Knowledge
+	mine    *own
+	out     *output
+	way     *lateWay
+	tally   filter.Tally
+	scanner extract.Scanner
+	form    filter.Form
+	color   bool
 }
 
 // run filters files to the output.
@@ -94,56 +116,87 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 	if err := f.validate(); err != nil {
 		return err
 	}
-	networks, paths, err := f.sources.split()
-	if err != nil {
-		return err
-	}
 	if f.quiet {
 		con.stderr = io.Discard
 	}
-	stream := newStream(con, f.in)
-	know, err := f.sources.knowledge(networks, stream.health)
+	s, err := f.open(con)
 	if err != nil {
 		return err
 	}
-	mine := &own{paths: paths, scan: &f.scan, know: know, warn: stream.complain}
-	if err := mine.load(); err != nil {
-		return err
-	}
-	if f.strict && stream.failed {
-		return exitError{exitFailed, ""}
-	}
-	scanner, err := f.scan.scanner()
-	if err != nil {
-		return err
-	}
-	out, err := openOutput(f.to, con.stdout)
-	if err != nil {
-		return err
-	}
-	defer out.Close()
-
-	tally := new(filter.Tally)
-	form, color := f.form(con.stdout)
-	stream.form = form
-	newWorker := func() filter.Worker {
-		a := annotate.New()
-		a.MaxRelated = f.maxRelated
-		return &filter.Annotation{Scanner: scanner, Know: know, Annotator: a, Form: form, Color: color, Only: f.choice(), Tally: tally}
-	}
-	stop := f.start(know, mine, out, stream)
+	ctx, restore := s.stream.signals(ctx)
+	defer restore()
+	stop := s.start()
 	began := time.Now()
-	err = stream.do(ctx, source.Open(files, con.stdin), out, newWorker, newWorker())
+	err = s.stream.do(ctx, source.Open(files, con.stdin), s.out, s.newWorker, s.newWorker(), s.workers())
+	if err == nil {
+		s.late.drainAll(ctx, s.know, isTerminal(con.stdout))
+	}
 	stop()
-	if e := out.Close(); err == nil {
+	return s.close(err, time.Since(began))
+}
+
+// open makes everything ready for lines to flow.
+func (f *filterFlags) open(con console) (s *session, err error) {
+	s = &session{filterFlags: f, con: con, stream: newStream(con, f.in)}
+	networks, paths, err := f.sources.split()
+	if err != nil {
+		return nil, err
+	}
+	if s.scanner, err = f.scan.scanner(); err != nil {
+		return nil, err
+	}
+	s.form, s.color = f.outputForm(con.stdout)
+	if s.out, err = openOutput(f.to, con.stdout); err != nil {
+		return nil, err
+	}
+	if s.way, err = f.late.newLateWay(s.out, f.maxRelated, s.stream.complain); err != nil {
+		return nil, err
+	}
+	if s.know, err = f.sources.knowledge(networks, s.stream.health, s.way.onAnswer); err != nil {
+		return nil, err
+	}
+	s.way.attach(s.know, &f.late)
+	s.mine = &own{paths: paths, scan: &f.scan, know: s.know, warn: s.stream.complain}
+	if err := s.mine.load(); err != nil {
+		return nil, err
+	}
+	if f.strict && s.stream.failed {
+		return nil, exitError{exitFailed, ""}
+	}
+	return s, nil
+}
+
+func (s *session) newWorker() filter.Worker {
+	a := annotate.New()
+	a.MaxRelated = s.maxRelated
+	w := &filter.Annotation{Scanner: s.scanner, Know: s.know, Annotator: a, Form: s.form, Color: s.color, Only: s.choice(),
+		Tally: &s.tally, Late: s.way.late, Waiting: s.way.waiting}
+	if s.way.hits != nil {
+		w.Hits = s.way.meet
+	}
+	return w
+}
+
+// workers returns how many blocks are handled at once; 0 is one for each core. Those that wait use none.
+func (s *session) workers() int {
+	if s.way.waiting != nil {
+		return waitWorkers
+	}
+	return 0
+}
+
+// close ends what the lines left open, prints the balance, and returns what the command ends with.
+func (s *session) close(err error, took time.Duration) error {
+	s.way.close(s.con.stderr)
+	if e := s.out.Close(); err == nil {
 		err = e
 	}
-	unanswered(stream, know)
-	f.report(stream, know, tally, time.Since(began), isTerminal(con.stdout))
-	if err = stream.end(err); err != nil {
+	unanswered(s.stream, s.know)
+	s.report(took)
+	if err = s.stream.end(err); err != nil {
 		return err
 	}
-	if f.failOn != "" && tally.Malicious.Load() > 0 {
+	if s.failOn != "" && s.tally.Malicious.Load() > 0 {
 		return exitError{exitMalicious, ""}
 	}
 	return nil
@@ -151,24 +204,24 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 
 // start starts what runs beside the lines: the questions, and the eye on the user's files and the HUP signal. It
 // returns what ends it.
-func (f *filterFlags) start(know *filter.Knowledge, mine *own, out *output, s *stream) (stop func()) {
+func (s *session) start() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	hup, again := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if know.Scheduler != nil {
-			_ = know.Scheduler.Run(ctx) // it ends only with ctx
+		if s.know.Scheduler != nil {
+			_ = s.know.Scheduler.Run(ctx) // it ends only with ctx
 		}
 	}()
-	go mine.watch(ctx, again)
+	go s.mine.watch(ctx, again)
 	go func() {
 		for {
 			select {
 			case sig := <-hup:
-				if err := out.Reopen(); err != nil {
-					s.complain(err)
+				if err := s.out.Reopen(); err != nil {
+					s.stream.complain(err)
 				}
 				again <- sig
 			case <-ctx.Done():
@@ -183,7 +236,7 @@ func (f *filterFlags) start(know *filter.Knowledge, mine *own, out *output, s *s
 	}
 }
 
-func (f *filterFlags) form(stdout io.Writer) (form filter.Form, color bool) {
+func (f *filterFlags) outputForm(stdout io.Writer) (form filter.Form, color bool) {
 	terminal := f.to == "-" && isTerminal(stdout)
 	switch {
 	case f.output == "ndjson":
@@ -235,50 +288,54 @@ func unanswered(s *stream, know *filter.Knowledge) {
 }
 
 // report ends with the balance, on a terminal, and with --stats with all that was counted.
-func (f *filterFlags) report(s *stream, know *filter.Knowledge, tally *filter.Tally, took time.Duration, terminal bool) {
+func (s *session) report(took time.Duration) {
+	w, tally := s.con.stderr, &s.tally
 	if hidden := tally.Hidden.Load(); hidden > 0 {
-		fmt.Fprintf(s.con.stderr, "iocpipe: --allow hid %s malicious indicators\n", thousands(hidden))
+		fmt.Fprintf(w, "iocpipe: --allow hid %s malicious indicators\n", thousands(hidden))
 	}
-	asked, left := askedAndLeft(know)
-	if terminal || f.stats {
-		fmt.Fprintf(s.con.stderr, "  %s lines in, %s out · %s malicious · %s related · %s asked",
-			thousands(s.stats.Lines), thousands(f.linesOut(s, tally)), thousands(tally.Malicious.Load()), thousands(tally.Related.Load()), thousands(asked))
+	asked, left := askedAndLeft(s.know)
+	if isTerminal(s.con.stdout) || s.stats {
+		fmt.Fprintf(w, "  %s lines in, %s out · %s malicious · %s related · %s asked",
+			thousands(s.stream.stats.Lines), thousands(s.linesOut()), thousands(tally.Malicious.Load()), thousands(tally.Related.Load()), thousands(asked))
 		if left > 0 {
-			fmt.Fprintf(s.con.stderr, ", %s left", thousands(left))
+			fmt.Fprintf(w, ", %s left", thousands(left))
 		}
-		fmt.Fprintf(s.con.stderr, " · %.2f s\n", took.Seconds())
+		fmt.Fprintf(w, " · %.2f s\n", took.Seconds())
 	}
-	if f.stats {
-		f.printStats(s, know, tally)
+	if s.stats {
+		s.printStats()
 	}
 }
 
 // linesOut is how many of the lines that came in went out. pretty explains beneath them, in lines that do not count.
-func (f *filterFlags) linesOut(s *stream, tally *filter.Tally) int64 {
-	if s.form != filter.Pretty {
-		return s.stats.LinesOut
+func (s *session) linesOut() int64 {
+	switch {
+	case s.form != filter.Pretty:
+		return s.stream.stats.LinesOut
+	case s.only != "":
+		return s.tally.Shown.Load()
 	}
-	if f.only != "" {
-		return tally.Shown.Load()
-	}
-	return tally.Shown.Load() + s.stats.Long
+	return s.tally.Shown.Load() + s.stream.stats.Long
 }
 
-func (f *filterFlags) printStats(s *stream, know *filter.Knowledge, tally *filter.Tally) {
-	w := s.con.stderr
-	fmt.Fprintf(w, "  bytes in %s, out %s; lines over --max-line %s\n", thousands(s.stats.Bytes), thousands(s.stats.BytesOut), thousands(s.stats.Long))
+func (s *session) printStats() {
+	w, stats := s.con.stderr, s.stream.stats
+	fmt.Fprintf(w, "  bytes in %s, out %s; lines over --max-line %s\n", thousands(stats.Bytes), thousands(stats.BytesOut), thousands(stats.Long))
 	fmt.Fprintf(w, "  lines annotated otherwise %s; sightings that a source might know %s; answers held %s\n",
-		thousands(tally.Other.Load()), thousands(tally.Unknown.Load()), thousands(int64(know.Cache.Len())))
-	if know.Scheduler == nil {
+		thousands(s.tally.Other.Load()), thousands(s.tally.Unknown.Load()), thousands(int64(s.know.Cache.Len())))
+	if s.way.waiting != nil {
+		fmt.Fprintf(w, "  blocks that left before their answers for lack of room %s\n", thousands(s.way.waiting.Overflowed()))
+	}
+	if s.know.Scheduler == nil {
 		return
 	}
-	stats := know.Scheduler.Stats()
-	for _, src := range stats.Sources {
+	asked := s.know.Scheduler.Stats()
+	for _, src := range asked.Sources {
 		fmt.Fprintf(w, "  %s: %s asked, %s malicious, %s unknown, %s failed\n", src.Source, thousands(int64(src.Asked())),
 			thousands(int64(src.Answered[intel.Malicious])), thousands(int64(src.Answered[intel.NoVerdict])), thousands(int64(src.Failed)))
 	}
 	fmt.Fprintf(w, "  waiting %s, left unasked when the table was full %s, about %s bytes held\n",
-		thousands(int64(stats.Waiting)), thousands(int64(stats.Evicted)), thousands(int64(stats.Bytes)))
+		thousands(int64(asked.Waiting)), thousands(int64(asked.Evicted)), thousands(int64(asked.Bytes)))
 }
 
 func askedAndLeft(know *filter.Knowledge) (asked, left int64) {

@@ -71,8 +71,14 @@ func (f *lookupFlags) run(ctx context.Context, con console, values []string) err
 	if err != nil {
 		return err
 	}
+	keys := make([]extract.Key, len(values))
+	for i, value := range values {
+		if keys[i], err = parseValue(value, f.typ); err != nil {
+			return err
+		}
+	}
 	s := newStream(con, inputFlags{})
-	know, err := f.sources.knowledge(nil, nil)
+	know, err := f.sources.knowledge(nil, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -84,11 +90,7 @@ func (f *lookupFlags) run(ctx context.Context, con console, values []string) err
 	for _, n := range networks {
 		asker.limits = append(asker.limits, rate.NewLimiter(n.Rate, n.Burst))
 	}
-	for _, value := range values {
-		key, err := parseValue(value, f.typ)
-		if err != nil {
-			return err
-		}
+	for _, key := range keys {
 		if err := asker.ask(ctx, key); err != nil {
 			s.complain(err)
 		}

@@ -80,7 +80,6 @@ func newRootCommand(con console) *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%v; %s --help lists the flags", err, cmd.CommandPath())
 	})
-	root.SetHelpCommand(&cobra.Command{Use: "no-help", Hidden: true})
 	return root
 }
 

@@ -13,6 +13,9 @@ type output struct {
 	mu   sync.Mutex // held while a block is written, so that a reopening does not part it
 	w    io.Writer
 	file *os.File // nil for standard output
+
+	midLine  bool   // what was written last does not end a line
+	inserted []byte // lines that wait for the end of a line
 }
 
 func openOutput(path string, stdout io.Writer) (*output, error) {
@@ -27,7 +30,33 @@ func openOutput(path string, stdout io.Writer) (*output, error) {
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.w.Write(p)
+	n, err := o.w.Write(p)
+	if n > 0 {
+		o.midLine = p[n-1] != '\n'
+	}
+	if err == nil && !o.midLine {
+		err = o.writeInserted()
+	}
+	return n, err
+}
+
+// Insert writes a line of the program's own between those that pass, as soon as no line is half written.
+func (o *output) Insert(line []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.inserted = append(o.inserted, line...)
+	if !o.midLine {
+		_ = o.writeInserted() // the next block meets the same error
+	}
+}
+
+func (o *output) writeInserted() error {
+	if len(o.inserted) == 0 {
+		return nil
+	}
+	_, err := o.w.Write(o.inserted)
+	o.inserted = o.inserted[:0]
+	return err
 }
 
 // Reopen opens the file of that name anew. On an error the old one is written on.
@@ -52,6 +81,12 @@ func (o *output) Reopen() error {
 func (o *output) Close() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if len(o.inserted) > 0 {
+		o.inserted = append([]byte("\n"), o.inserted...) // the last line came without an ending
+		if err := o.writeInserted(); err != nil {
+			return err
+		}
+	}
 	if o.file == nil {
 		return nil
 	}

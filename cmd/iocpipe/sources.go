@@ -13,6 +13,7 @@ import (
 	"iocpipe/cache"
 	"iocpipe/extract"
 	"iocpipe/filter"
+	"iocpipe/filter/annotate"
 	"iocpipe/intel"
 	"iocpipe/lookup"
 	"iocpipe/lookup/threatcrowd"
@@ -33,6 +34,8 @@ type sourceFlags struct {
 	ask          string
 	state        string
 	cacheSize    int
+	maxWaiting   int
+	ttl          cache.Lifetimes
 	insecureHTTP bool
 
 	configured []sourceConfig
@@ -45,6 +48,11 @@ func (f *sourceFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.ask, "ask", "", "types that network sources may be asked about (default ip,domain,hash,antivirus; all for loopback and private hosts)")
 	flags.StringVar(&f.state, "state", "none", "where answers are kept between runs: none, which is memory alone")
 	flags.IntVar(&f.cacheSize, "cache-size", cache.DefaultSize, "answers held in memory")
+	flags.IntVar(&f.maxWaiting, "max-waiting", lookup.DefaultMaxWaiting, "indicators that may wait for a question")
+	f.ttl = cache.DefaultLifetimes
+	flags.Var((*days)(&f.ttl.Malicious), "ttl-malicious", "how long a malicious answer holds, as 7d or 36h")
+	flags.Var((*days)(&f.ttl.Known), "ttl-known", "how long any other report holds")
+	flags.Var((*days)(&f.ttl.Unknown), "ttl-unknown", "how long it holds that a source has no report")
 	flags.BoolVar(&f.insecureHTTP, "insecure-http", false, "allow plain http:// to public hosts")
 }
 
@@ -54,6 +62,9 @@ func (f *sourceFlags) validate() error {
 	}
 	if f.state != "none" {
 		return usagef("--state %q: only none is there", f.state)
+	}
+	if f.maxWaiting < 1 {
+		return usagef("--max-waiting %d: must be at least 1", f.maxWaiting)
 	}
 	if f.burst < 0 {
 		return usagef("--burst %d: must be at least 1", f.burst)
@@ -71,8 +82,8 @@ type network struct {
 func (f *sourceFlags) split() (networks []network, paths []string, err error) {
 	for _, source := range f.intel {
 		switch {
-		case strings.HasPrefix(source, "otx:"):
-			return nil, nil, usagef("--intel %s: OTX is not there yet", source)
+		case source == "" || strings.Contains(source, "://") && !isURL(source) || strings.HasPrefix(source, "otx:"):
+			return nil, nil, usagef("--intel %s: neither an http(s):// URL nor a file", annotate.Safe(source))
 		case !isURL(source):
 			paths = append(paths, source)
 			continue
@@ -81,11 +92,9 @@ func (f *sourceFlags) split() (networks []network, paths []string, err error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if len(networks) > 0 {
-			for _, other := range networks {
-				if other.Name == n.Name {
-					n.Name = fmt.Sprintf("%s-%d", n.Name, len(networks)+1)
-				}
+		for _, other := range networks {
+			if other.Name == n.Name {
+				n.Name = fmt.Sprintf("%s-%d", n.Name, len(networks)+1)
 			}
 		}
 		networks = append(networks, n)
@@ -188,8 +197,8 @@ func parseRate(s string) (rate.Limit, error) {
 
 // knowledge sets up what answers, but for what the user's own files say. The scheduler is there when a network source
 // is, and asks nothing until its Run.
-func (f *sourceFlags) knowledge(networks []network, onHealth func(lookup.Health)) (*filter.Knowledge, error) {
-	memory, err := cache.NewMemory(f.cacheSize, cache.DefaultLifetimes)
+func (f *sourceFlags) knowledge(networks []network, onHealth func(lookup.Health), onAnswer func(lookup.Answer)) (*filter.Knowledge, error) {
+	memory, err := cache.NewMemory(f.cacheSize, f.ttl)
 	if err != nil {
 		return nil, err
 	}
@@ -201,6 +210,8 @@ func (f *sourceFlags) knowledge(networks []network, onHealth func(lookup.Health)
 	if len(networks) == 0 {
 		return know, nil
 	}
-	know.Scheduler, err = lookup.New(lookup.Options{Sources: know.Sources, Answers: know, OnHealth: onHealth})
+	know.Scheduler, err = lookup.New(lookup.Options{
+		Sources: know.Sources, MaxWaiting: f.maxWaiting, Answers: know, OnHealth: onHealth, OnAnswer: onAnswer,
+	})
 	return know, err
 }

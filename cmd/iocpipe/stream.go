@@ -39,7 +39,6 @@ func (f *inputFlags) validate() error {
 type stream struct {
 	con    console
 	in     inputFlags
-	form   filter.Form
 	stats  filter.Stats
 	mu     sync.Mutex
 	failed bool
@@ -55,25 +54,24 @@ func (s *stream) complain(err error) {
 	fmt.Fprintf(s.con.stderr, "iocpipe: %v\n", err)
 }
 
-// do runs until the end of the inputs. The first TERM or INT ends the reading after drainTime; a second one stops at
-// once.
-func (s *stream) do(ctx context.Context, src filter.Source, w io.Writer, newWorker func() filter.Worker, long filter.Worker) error {
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer s.onSignal(cancel)()
-	var err error
-	s.stats, err = filter.Run(ctx, src, w, newWorker, filter.Options{MaxLine: s.in.maxLine, Drain: drainTime, Long: long, Failed: s.complain})
+// do runs until the end of the inputs, or for drainTime after ctx is done. workers is how many blocks are handled at
+// once; 0 stands for one a core.
+func (s *stream) do(ctx context.Context, src filter.Source, w io.Writer, newWorker func() filter.Worker, long filter.Worker, workers int) (err error) {
+	s.stats, err = filter.Run(ctx, src, w, newWorker, filter.Options{
+		Workers: workers, MaxLine: s.in.maxLine, Drain: drainTime, Long: long, Failed: s.complain,
+	})
 	return err
 }
 
-// onSignal calls cancel at the first TERM or INT and ends the program at the second. It returns what undoes it.
-func (s *stream) onSignal(cancel func()) (stop func()) {
-	signals := make(chan os.Signal, 2)
+// signals returns a context that is done at the first TERM or INT; a second one ends the program at once. restore
+// undoes it.
+func (s *stream) signals(parent context.Context) (ctx context.Context, restore func()) {
+	if parent == nil {
+		parent = context.Background()
+	}
+	ctx, cancel := context.WithCancel(parent)
+	signals, done := make(chan os.Signal, 2), make(chan struct{})
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
-	done := make(chan struct{})
 	go func() {
 		for n := 0; ; n++ {
 			select {
@@ -86,9 +84,10 @@ func (s *stream) onSignal(cancel func()) (stop func()) {
 			}
 		}
 	}()
-	return func() {
+	return ctx, func() {
 		signal.Stop(signals)
 		close(done)
+		cancel()
 	}
 }
 

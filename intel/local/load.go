@@ -7,49 +7,71 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net/netip"
-	"net/url"
+	"iter"
 	"os"
 	"path/filepath"
 	"strings"
 
-	"iocpipe/extract"
 	"iocpipe/intel"
 )
 
-// maxReportLine bounds a report line, in bytes.
-const maxReportLine = 16 << 20
+// The bounds of lines, in bytes: of report lines, and of those of plain lists.
+const (
+	maxReportLine = 16 << 20
+	maxListLine   = 8 << 10
+)
+
+var errTooLong = errors.New("line is too long")
 
 // Load reads files of local intelligence, and all files below folders: report lines (NDJSON), and plain lists of one
-// value per line with # or ; comments. A feed's name is its file's, without extension. What cannot be read is left out
-// and told in errs, one error for each file; the store is good with the rest.
+// value per line with # or ; comments. A feed's name is its file's, without extension. Below a folder hidden files are
+// passed over, and what is no file. What cannot be read or understood is left out and told in errs, one error for each
+// file; the store is good with the rest.
 func Load(paths []string) (store *Store, errs []error) {
 	store = newStore()
+	defer store.sortNetworks()
 	for _, path := range paths {
-		err := filepath.WalkDir(path, func(path string, d fs.DirEntry, err error) error {
+		for file, err := range filesBelow(path) {
+			if err == nil {
+				err = store.loadFile(file)
+			}
 			if err != nil {
 				errs = append(errs, err)
-				return nil
 			}
-			hidden := strings.HasPrefix(d.Name(), ".") && d.Name() != "." && d.Name() != ".."
-			if d.IsDir() {
-				if hidden {
-					return fs.SkipDir
-				}
-				return nil
-			}
-			if !hidden {
-				if err := store.loadFile(path); err != nil {
-					errs = append(errs, err)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			errs = append(errs, err)
 		}
 	}
 	return store, errs
+}
+
+// filesBelow returns path itself, if it is no folder, or the files below it in the order of their names, and what is in
+// the way of reading them.
+func filesBelow(root string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		info, err := os.Stat(root)
+		if err != nil || !info.IsDir() {
+			yield(root, err)
+			return
+		}
+		if target, err := filepath.EvalSymlinks(root); err == nil {
+			root = target // a link is not walked into
+		}
+		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error { // errs only with what is returned
+			switch {
+			case err != nil:
+			case path != root && strings.HasPrefix(d.Name(), "."):
+				if d.IsDir() {
+					return fs.SkipDir
+				}
+				return nil
+			case d.Type()&^fs.ModeSymlink != 0: // folders, pipes, sockets, devices
+				return nil
+			}
+			if !yield(path, err) {
+				return fs.SkipAll
+			}
+			return nil
+		})
+	}
 }
 
 func (s *Store) loadFile(path string) error {
@@ -65,24 +87,26 @@ func (s *Store) loadFile(path string) error {
 	return nil
 }
 
-// load adds the lines of r. Its error names the first line that was refused, and how many were.
+// load adds the lines of r. Its error names the line that could not be read, or else the first that was refused, and
+// how many were.
 func (s *Store) load(r io.Reader, source string) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, maxReportLine)
+	lines := lineReader{r: bufio.NewReaderSize(r, 64<<10)}
+	list := &entry{source, listed}
 	var first error
 	refused := 0
-	n := 0
-	for lines.Scan() {
-		n++
-		line := bytes.TrimSpace(bytes.TrimPrefix(lines.Bytes(), []byte("\ufeff")))
-		if err := s.addLine(line, source); err != nil {
+	for n := 1; ; n++ {
+		line, err := lines.next()
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("line %d: %w", n, err)
+		}
+		if e := s.addLine(line, list); e != nil {
 			if refused++; first == nil {
-				first = fmt.Errorf("line %d: %w", n, err)
+				first = fmt.Errorf("line %d: %w", n, e)
 			}
 		}
-	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("after line %d: %w", n, err)
+		if err == io.EOF {
+			break
+		}
 	}
 	if refused > 1 {
 		return fmt.Errorf("%w (and %d more lines that were left out)", first, refused-1)
@@ -90,68 +114,56 @@ func (s *Store) load(r io.Reader, source string) error {
 	return first
 }
 
-func (s *Store) addLine(line []byte, source string) error {
-	if bytes.HasPrefix(line, []byte("{")) {
-		key, report, err := intel.ParseReportLine(line)
-		if err != nil {
-			return err
-		}
-		s.addEntry(key, entry{source, &report})
-		return nil
+var byteOrderMark = []byte("\ufeff")
+
+// addLine adds what a line says; list is the entry of a plain list's values.
+func (s *Store) addLine(line []byte, list *entry) error {
+	line = bytes.TrimSpace(bytes.TrimPrefix(line, byteOrderMark))
+	if len(line) > 0 && line[0] == '{' {
+		return s.addReportLine(line, list.source)
 	}
 	if comment := bytes.IndexAny(line, "#;"); comment >= 0 {
 		line = bytes.TrimSpace(line[:comment])
 	}
-	if len(line) == 0 {
+	switch {
+	case len(line) == 0:
 		return nil
+	case len(line) > maxListLine:
+		return errTooLong
 	}
-	return s.addListed(string(line), entry{source, listed})
+	return s.addListed(string(line), list)
 }
 
-var errNoIndicator = errors.New("no indicator")
-
-// addListed adds one value of a plain list: an indicator, a network, *.domain, a URL, or host:port.
-func (s *Store) addListed(value string, e entry) error {
-	if p, err := netip.ParsePrefix(value); err == nil {
-		s.addNetwork(p, e)
-		return nil
+func (s *Store) addReportLine(line []byte, source string) error {
+	if len(line) > maxReportLine {
+		return errTooLong
 	}
-	if name, ok := strings.CutPrefix(value, "*."); ok {
-		domain, ok := extract.ParseDomain(name)
-		if !ok {
-			return fmt.Errorf("%w: %q", errNoIndicator, value)
-		}
-		s.below[domain] = e
-		return nil
-	}
-	if strings.Contains(value, "://") {
-		return s.addURL(value, e)
-	}
-	if host, err := netip.ParseAddrPort(value); err == nil {
-		value = host.Addr().String()
-	}
-	key, ok := extract.ParseKey(value)
-	if !ok {
-		return fmt.Errorf("%w: %q", errNoIndicator, value)
-	}
-	s.addEntry(key, e)
-	return nil
-}
-
-// addURL keeps a URL for its host: an address is malicious, a name, which may serve more than that, is related.
-func (s *Store) addURL(value string, e entry) error {
-	u, err := url.Parse(value)
+	key, report, err := intel.ParseReportLine(line)
 	if err != nil {
-		return fmt.Errorf("URL: %w", err)
+		return err
 	}
-	key, ok := extract.ParseKey(u.Hostname())
-	if !ok {
-		return fmt.Errorf("%w in the URL's host: %q", errNoIndicator, value)
-	}
-	if key.Type == extract.IP {
-		s.addEntry(key, e)
-		return nil
-	}
-	s.relations[key] = relation{intel.Relation{Key: key, Kind: intel.ByURL}, extract.Key{Type: extract.Domain, Value: value}, e}
+	s.addEntry(key, &entry{source, &report})
 	return nil
+}
+
+// A lineReader reads lines one after the other. Of a line over maxReportLine it returns a piece that is longer than
+// that, and goes on with the next line.
+type lineReader struct {
+	r    *bufio.Reader
+	long []byte
+}
+
+// next returns the next line, which is valid until the next call; with io.EOF it is the last.
+func (l *lineReader) next() ([]byte, error) {
+	piece, err := l.r.ReadSlice('\n')
+	if err != bufio.ErrBufferFull { // nearly always
+		return piece, err
+	}
+	for l.long = append(l.long[:0], piece...); err == bufio.ErrBufferFull; {
+		piece, err = l.r.ReadSlice('\n')
+		if len(l.long) <= maxReportLine {
+			l.long = append(l.long, piece...)
+		}
+	}
+	return l.long, err
 }

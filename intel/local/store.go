@@ -4,8 +4,12 @@
 package local
 
 import (
+	"errors"
 	"net/netip"
+	"slices"
+	"sort"
 	"strings"
+	"time"
 
 	"golang.org/x/net/publicsuffix"
 
@@ -14,16 +18,15 @@ import (
 )
 
 // A Store answers from local intelligence. It is filled by [Load] and not changed afterwards, so that any number of
-// goroutines can ask it. A nil Store knows nothing.
+// goroutines can ask it. A nil Store knows nothing. A million entries of a plain list take about 75 MB.
 type Store struct {
-	exact     map[extract.Key]entry
-	networks  map[netip.Prefix]entry
-	lengths   [2]lengthSet // of the networks, for IPv4 and IPv6
-	below     map[string]entry
+	exact     [extract.Antivirus + 1]map[string]*entry // by type and value: a look into an empty map costs nothing
+	below     map[string]*entry                        // of the names below this one
+	networks  []network                                // by first address, of equals the widest first, once sorted
 	relations map[extract.Key]relation
 }
 
-// An entry is what one feed says about what it lists.
+// An entry is what one feed says about what it lists. All that a plain list holds shares one.
 type entry struct {
 	source string
 	report *intel.Report
@@ -31,50 +34,66 @@ type entry struct {
 
 // A relation is why an indicator is known though no feed lists it itself.
 type relation struct {
-	intel.Relation
-	via   extract.Key
-	entry entry
+	via  extract.Key
+	kind string
+	last time.Time
+	*entry
 }
 
 // listed is the report of a plain list: being listed means malicious.
 var listed = &intel.Report{Known: true, Votes: -1, Voted: true}
 
 func newStore() *Store {
-	return &Store{
-		exact:     make(map[extract.Key]entry),
-		networks:  make(map[netip.Prefix]entry),
-		below:     make(map[string]entry),
+	s := &Store{
+		below:     make(map[string]*entry),
 		relations: make(map[extract.Key]relation),
 	}
+	for i := range s.exact {
+		s.exact[i] = make(map[string]*entry)
+	}
+	return s
 }
 
 // Len returns how many indicators and networks the store lists; relations do not count.
-func (s *Store) Len() int {
+func (s *Store) Len() (n int) {
 	if s == nil {
 		return 0
 	}
-	return len(s.exact) + len(s.networks) + len(s.below)
+	for _, entries := range s.exact {
+		n += len(entries)
+	}
+	return n + len(s.networks) + len(s.below)
 }
 
-func (e entry) finding() intel.Finding {
+func (e *entry) finding() intel.Finding {
 	return intel.Finding{Verdict: e.report.Verdict(), Origin: intel.FromLocal, Source: e.source, Report: e.report}
 }
 
+func (r *relation) finding() intel.Finding {
+	return intel.Finding{
+		Verdict: intel.Related, Origin: intel.FromLocal, Source: r.source, Report: r.report,
+		Via: r.via, Relation: r.kind, Seen: r.last,
+	}
+}
+
 // Find returns what the store knows of key: the worst of what lists it, or else what relates it to something
-// malicious.
+// malicious: what names it, before what it stands below.
 func (s *Store) Find(key extract.Key) intel.Finding {
 	if s == nil {
 		return intel.Finding{}
 	}
-	var found intel.Finding
-	if e, ok := s.exact[key]; ok {
+	var found, above intel.Finding
+	if e := s.exact[key.Type][key.Value]; e != nil {
 		found = e.finding()
 	}
 	switch key.Type {
 	case extract.IP:
-		found = intel.Worse(found, s.findNetwork(key.Value))
+		above = s.findNetwork(key.Value)
 	case extract.Domain:
-		found = intel.Worse(found, s.findAbove(key.Value))
+		above = s.findAbove(key.Value)
+	}
+	if above.Verdict == intel.Malicious {
+		return intel.Worse(found, above)
 	}
 	if found.Verdict != intel.NoVerdict {
 		return found
@@ -82,20 +101,35 @@ func (s *Store) Find(key extract.Key) intel.Finding {
 	if r, ok := s.relations[key]; ok {
 		return r.finding()
 	}
-	return found
+	return above
 }
 
-func (r relation) finding() intel.Finding {
-	return intel.Finding{
-		Verdict: intel.Related, Origin: intel.FromLocal, Source: r.entry.source, Report: r.entry.report,
-		Via: r.via, Relation: r.Kind, Seen: r.Last,
+// A network is an entry of a list. Networks are nested or apart.
+type network struct {
+	netip.Prefix
+	*entry
+	around int // index of the network that this one is nested in; -1 when there is none
+}
+
+// sortNetworks prepares the networks for findNetwork. Of two entries of the same one the first is kept.
+func (s *Store) sortNetworks() {
+	slices.SortStableFunc(s.networks, func(a, b network) int { return a.Compare(b.Prefix) })
+	s.networks = slices.CompactFunc(s.networks, func(a, b network) bool { return a.Prefix == b.Prefix })
+	for i := range s.networks {
+		s.networks[i].around = s.innermost(i-1, s.networks[i].Addr())
 	}
 }
 
-// A lengthSet is the prefix lengths that occur among networks.
-type lengthSet [129]bool
+// innermost returns the index of the first of network i and those around it that holds addr, -1 when none does.
+func (s *Store) innermost(i int, addr netip.Addr) int {
+	for i >= 0 && !s.networks[i].Contains(addr) {
+		i = s.networks[i].around
+	}
+	return i
+}
 
-// findNetwork returns what the longest network says that holds the address.
+// findNetwork returns what the smallest network says that holds the address. It takes one search, however many lengths
+// of prefixes there are.
 func (s *Store) findNetwork(value string) intel.Finding {
 	if len(s.networks) == 0 {
 		return intel.Finding{}
@@ -104,76 +138,88 @@ func (s *Store) findNetwork(value string) intel.Finding {
 	if err != nil {
 		return intel.Finding{}
 	}
-	lengths := &s.lengths[family(addr)]
-	for bits := addr.BitLen(); bits >= 0; bits-- {
-		if !lengths[bits] {
-			continue
-		}
-		prefix, _ := addr.Prefix(bits) // bits are those of the address's family
-		if e, ok := s.networks[prefix]; ok {
-			return e.finding()
-		}
+	behind := sort.Search(len(s.networks), func(i int) bool { return addr.Less(s.networks[i].Addr()) })
+	if i := s.innermost(behind-1, addr); i >= 0 {
+		return s.networks[i].finding()
 	}
 	return intel.Finding{}
 }
 
-func family(addr netip.Addr) int {
-	if addr.Is4() {
-		return 0
-	}
-	return 1
-}
-
 // findAbove returns what the entries say that stand above a name: *.domain covers it fully, a malicious domain relates
-// it. Neither reaches across a public suffix, for below one live strangers.
-func (s *Store) findAbove(name string) intel.Finding {
-	for parent := name; ; {
-		dot := strings.IndexByte(parent, '.')
-		if dot < 0 {
-			return intel.Finding{}
-		}
-		parent = parent[dot+1:]
-		if e, ok := s.below[parent]; ok {
+// it, the nearest first.
+func (s *Store) findAbove(name string) (found intel.Finding) {
+	_, parent, _ := strings.Cut(name, ".")
+	for ; strings.IndexByte(parent, '.') >= 0; _, parent, _ = strings.Cut(parent, ".") { // what is listed has a dot
+		if e := s.below[parent]; e != nil {
 			return e.finding()
 		}
-		key := extract.Key{Type: extract.Domain, Value: parent}
-		if e, ok := s.exact[key]; ok && e.report.Verdict() == intel.Malicious && !isSuffix(parent) {
-			return relation{intel.Relation{Key: key, Kind: intel.ByParent}, key, e}.finding()
+		e := s.exact[extract.Domain][parent]
+		if e != nil && found.Verdict == intel.NoVerdict && e.report.Verdict() == intel.Malicious && sameOwner(name, parent) {
+			found = (&relation{via: extract.Key{Type: extract.Domain, Value: parent}, kind: intel.ByParent, entry: e}).finding()
 		}
 	}
+	return found
 }
 
-// isSuffix reports whether name is a public suffix, of the list's private section, too.
-func isSuffix(name string) bool {
+// sameOwner reports whether no public suffix, of the list's private section neither, is parent or stands between it and
+// name: below a suffix live strangers.
+func sameOwner(name, parent string) bool {
 	suffix, _ := publicsuffix.PublicSuffix(name)
-	return suffix == name
+	return len(parent) > len(suffix)
 }
 
-// addEntry lists key; of two feeds that do, the worse is kept, of equals the first.
-func (s *Store) addEntry(key extract.Key, e entry) {
-	if old, ok := s.exact[key]; ok && old.report.Verdict() >= e.report.Verdict() {
-		return
+// addEntry lists key; of two feeds that do, the worse is kept, of equals the first. What a malicious report names is
+// known in any case.
+func (s *Store) addEntry(key extract.Key, e *entry) {
+	verdict := e.report.Verdict()
+	if verdict == intel.Malicious {
+		for r := range e.report.Relations() {
+			if tells(r.Key) {
+				s.relate(r.Key, relation{key, r.Kind, r.Last, e})
+			}
+		}
 	}
-	s.exact[key] = e
-	if e.report.Verdict() != intel.Malicious {
-		return
-	}
-	for r := range e.report.Relations() {
-		s.relate(r, key, e)
-	}
-}
-
-// relate notes that the entry of via names an indicator. The first relation of two is kept.
-func (s *Store) relate(r intel.Relation, via extract.Key, e entry) {
-	if _, ok := s.relations[r.Key]; !ok && r.Key != via {
-		s.relations[r.Key] = relation{r, via, e}
+	if old := s.exact[key.Type][key.Value]; verdict > intel.NoVerdict && (old == nil || old.report.Verdict() < verdict) {
+		s.exact[key.Type][key.Value] = e
 	}
 }
 
-func (s *Store) addNetwork(p netip.Prefix, e entry) {
-	p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()).Masked()
-	if _, ok := s.networks[p]; !ok {
-		s.networks[p] = e
-		s.lengths[family(p.Addr())][p.Bits()] = true
+// tells reports whether it tells something that a malicious report names key. Many a malicious name is taken down by
+// letting it resolve to no host at all, or to whoever asks.
+func tells(key extract.Key) bool {
+	if key.Type != extract.IP {
+		return true
 	}
+	addr, err := netip.ParseAddr(key.Value)
+	return err == nil && (addr.IsGlobalUnicast() || addr.IsLinkLocalUnicast())
+}
+
+// relate notes why key is known. Of two reasons the first is kept.
+func (s *Store) relate(key extract.Key, r relation) {
+	if _, ok := s.relations[key]; !ok && key != r.via {
+		s.relations[key] = r
+	}
+}
+
+// The shortest networks that are taken: what is wider is a slip, and would call a good part of the Internet malicious.
+const (
+	shortestIPv4 = 8
+	shortestIPv6 = 16
+)
+
+var errTooBroad = errors.New("network is too broad")
+
+func (s *Store) addNetwork(p netip.Prefix, e *entry) error {
+	if p.Addr().Is4In6() && p.Bits() >= 96 {
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	shortest := shortestIPv6
+	if p.Addr().Is4() {
+		shortest = shortestIPv4
+	}
+	if p.Bits() < shortest {
+		return errTooBroad
+	}
+	s.networks = append(s.networks, network{Prefix: p.Masked(), entry: e})
+	return nil
 }

@@ -1,0 +1,149 @@
+package filter
+
+import (
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"iocpipe/extract"
+	"iocpipe/filter/annotate"
+	"iocpipe/intel"
+	"iocpipe/lookup"
+)
+
+// maxPassed is how many indicators are remembered to have passed without an answer; what was met least recently is
+// forgotten first. It is well over the number that can wait for a question.
+const maxPassed = 1 << 16
+
+// maxWitnesses is how many hosts are remembered for each.
+const maxWitnesses = 8
+
+// A Late remembers which events passed before an answer about their indicators came, so that it reaches them still.
+// It is safe for concurrent use.
+type Late struct {
+	mu     sync.Mutex
+	passed *simplelru.LRU[extract.Key, *Passage]
+}
+
+// A Passage is what is remembered of an indicator that passed unanswered.
+type Passage struct {
+	Events      int64
+	First, Last Place
+	Hosts       []string // the first few that met it
+}
+
+// A LateVerdict is an answer, or a relation that an answer told, about something that has passed.
+type LateVerdict struct {
+	Key     extract.Key
+	Finding intel.Finding
+	Passage
+}
+
+// A Hit is one host that met one malicious indicator, in one event or several.
+type Hit struct {
+	Key         extract.Key // aliases the line
+	Finding     intel.Finding
+	Host        string // empty when the line does not tell; aliases the line
+	Events      int64
+	First, Last Place
+	Late        bool // the verdict came after the events had left
+}
+
+// Hits returns what a late verdict means for each host that met the indicator.
+func (v LateVerdict) Hits() (hits []Hit) {
+	if v.Finding.Verdict != intel.Malicious {
+		return nil
+	}
+	hosts := v.Hosts
+	if len(hosts) == 0 {
+		hosts = []string{""}
+	}
+	for _, host := range hosts {
+		hits = append(hits, Hit{v.Key, v.Finding, host, v.Events, v.First, v.Last, true})
+	}
+	return hits
+}
+
+// NewLate returns a Late that remembers nothing yet.
+func NewLate() *Late {
+	passed, _ := simplelru.NewLRU[extract.Key, *Passage](maxPassed, nil) // the size is positive
+	return &Late{passed: passed}
+}
+
+// Pass notes that an event with key has passed unanswered. It clones what it keeps.
+func (l *Late) Pass(key extract.Key, place Place, host string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, ok := l.passed.Get(key)
+	if !ok {
+		p = &Passage{First: place}
+		l.passed.Add(key.Clone(), p)
+	}
+	p.Events++
+	p.Last = place
+	if host != "" && len(p.Hosts) < maxWitnesses && !slices.Contains(p.Hosts, host) {
+		p.Hosts = append(p.Hosts, string([]byte(host)))
+	}
+}
+
+// Answered returns the late verdicts that an answer brings: on its indicator, and, when it is malicious, on those that
+// it names. What is told is forgotten.
+func (l *Late) Answered(a lookup.Answer, know *Knowledge) (verdicts []LateVerdict) {
+	for _, key := range append([]extract.Key{a.Key}, a.Related...) {
+		found, skip := know.Find(key, a.At)
+		if found.Verdict == intel.NoVerdict || skip != extract.Worth {
+			continue
+		}
+		if p, ok := l.take(key); ok {
+			verdicts = append(verdicts, LateVerdict{key, found, p})
+		}
+	}
+	return verdicts
+}
+
+func (l *Late) take(key extract.Key) (Passage, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, ok := l.passed.Peek(key)
+	if !ok {
+		return Passage{}, false
+	}
+	l.passed.Remove(key)
+	return *p, true
+}
+
+// AppendFollowUp appends the record that follows events which have left without the verdict: one line, an event of
+// kind enrichment with the indicator, its answer, and how many events passed, the first and the last of them.
+func AppendFollowUp(dst []byte, a *annotate.Annotator, v LateVerdict, now time.Time) []byte {
+	bare := append([]byte(`{"@timestamp":"`), now.UTC().Format("2006-01-02T15:04:05.000Z")...)
+	bare = append(bare, `","event":{"kind":"enrichment"},"iocpipe":{"late":{"events":`...)
+	bare = strconv.AppendInt(bare, v.Events, 10)
+	bare = append(bare, `,"indicator":`...)
+	from := len(bare) + 1
+	bare = appendJSON(bare, v.Key.Value)
+	to := len(bare) - 1
+	bare = append(bare, `,"first":`...)
+	bare = appendPlace(bare, v.First)
+	bare = append(bare, `,"last":`...)
+	bare = appendPlace(bare, v.Last)
+	bare = append(bare, "}}}"...)
+	hit := annotate.Hit{Match: extract.Match{Key: v.Key, Start: from, End: to, Field: "iocpipe.late.indicator"}, Finding: v.Finding}
+	dst, _ = a.AppendJSON(dst, bare, []annotate.Hit{hit})
+	return append(dst, '\n')
+}
+
+func appendPlace(dst []byte, p Place) []byte {
+	dst = append(dst, `{"time":"`...)
+	dst = p.Time.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z")
+	dst = append(dst, '"')
+	if p.File != "" {
+		dst = append(dst, `,"file":`...)
+		dst = appendJSON(dst, p.File)
+	}
+	dst = append(dst, `,"line":`...)
+	dst = strconv.AppendInt(dst, p.Line, 10)
+	return append(dst, '}')
+}

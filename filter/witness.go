@@ -1,0 +1,70 @@
+package filter
+
+import (
+	"bytes"
+	"time"
+
+	"github.com/valyala/fastjson"
+
+	"iocpipe/extract"
+)
+
+// A Place is where an event stands.
+type Place struct {
+	Time time.Time // that the line states, or else when it was read
+	File string
+	Line int64
+}
+
+// hostFields are the fields of JSON events that name who met an indicator, the most telling first: ECS, then Zeek's
+// originator.
+var hostFields = [][]string{{"host", "name"}, {"host", "hostname"}, {"source", "ip"}, {"client", "ip"}, {"user", "name"}, {"agent", "name"}}
+
+// hostNames are the same under dotted or flat names.
+var hostNames = []string{"host.name", "host.hostname", "source.ip", "id.orig_h", "user.name", "hostname", "host", "src_ip", "user"}
+
+// witness returns who met the indicators of a line: a private address in it, the host or user that it names, the host
+// that logged it, or else nobody. It may alias line. It is asked for the few lines that hold something malicious.
+func witness(line []byte, event bool, matches []extract.Match, parser *fastjson.Parser) string {
+	if c := extract.ReadContext(line, matches); c.Host != "" {
+		return c.Host
+	}
+	if event {
+		return eventHost(line, parser)
+	}
+	return syslogHost(line)
+}
+
+func eventHost(line []byte, parser *fastjson.Parser) string {
+	start := bytes.IndexByte(line, '{')
+	v, err := parser.ParseBytes(line[max(start, 0):])
+	if err != nil {
+		return ""
+	}
+	for _, path := range hostFields {
+		if host := v.GetStringBytes(path...); len(host) > 0 {
+			return string(host)
+		}
+	}
+	for _, name := range hostNames {
+		if host := v.GetStringBytes(name); len(host) > 0 {
+			return string(host)
+		}
+	}
+	return ""
+}
+
+// syslogHost returns the host behind the time of a syslog line: RFC 3164, RFC 5424, or an ISO time in front.
+func syslogHost(line []byte) string {
+	fields := bytes.Fields(line[:min(len(line), 160)])
+	const bsd = 3 // Mar  4 09:15:22 host
+	switch {
+	case len(fields) > bsd && len(fields[0]) == 3 && len(fields[2]) == len("09:15:22") && fields[2][2] == ':':
+		return string(fields[bsd])
+	case len(fields) > 2 && len(fields[0]) > 2 && fields[0][0] == '<' && fields[0][len(fields[0])-1] == '1':
+		return string(fields[2])
+	case len(fields) > 1 && len(fields[0]) > len("2006-01-02T15:04:05") && fields[0][len("2006-01-02")] == 'T':
+		return string(fields[1])
+	}
+	return ""
+}
