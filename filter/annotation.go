@@ -61,11 +61,34 @@ type Annotation struct {
 
 // A Tally counts what the lines held. It is safe for concurrent use.
 type Tally struct {
-	Shown, Malicious, Related, Other, Unknown, Hidden atomic.Int64
+	Lines, Shown              atomic.Int64 // that came in, and that left; long ones do not count
+	Malicious, Related, Other atomic.Int64 // lines by their worst verdict
+	Unknown                   atomic.Int64 // sightings of what a source might know
+	Hidden                    atomic.Int64 // malicious indicators that the allow list hides
+
+	Found    [extract.Antivirus + 1]atomic.Int64 // indicators by type
+	Answered [numLayers]atomic.Int64             // indicators by who knew them
 }
+
+// A Layer is who knew an indicator.
+type Layer uint8
+
+// The layers.
+const (
+	Nobody Layer = iota
+	LocalLayer
+	CacheLayer
+	numLayers
+)
+
+// Layers are the names of the layers.
+var Layers = [numLayers]string{"none", "local", "cache"}
 
 // counts is a worker's part of a Tally, added to it block by block.
 type counts struct {
+	lines     int64
+	found     [extract.Antivirus + 1]int64
+	answered  [numLayers]int64
 	shown     int64 // lines that leave
 	malicious int64 // lines with something malicious
 	related   int64 // lines with something related, but nothing malicious
@@ -75,7 +98,14 @@ type counts struct {
 }
 
 func (t *Tally) add(c counts) {
+	t.Lines.Add(c.lines)
 	t.Shown.Add(c.shown)
+	for typ, n := range c.found {
+		t.Found[typ].Add(n)
+	}
+	for layer, n := range c.answered {
+		t.Answered[layer].Add(n)
+	}
 	t.Malicious.Add(c.malicious)
 	t.Related.Add(c.related)
 	t.Other.Add(c.other)
@@ -88,10 +118,10 @@ func (a *Annotation) Process(dst []byte, b *Block) []byte {
 	if b.Long {
 		return a.long(dst, b)
 	}
-	a.local = counts{}
 	if a.Waiting != nil {
 		a.await(b)
 	}
+	a.local = counts{lines: int64(b.Lines)} // begun anew: await found everything once already
 	now := time.Now()
 	copied, out := 0, dst
 	n := b.Line
@@ -143,6 +173,8 @@ func (a *Annotation) find(line []byte, now time.Time) (verdict intel.Verdict, ev
 	a.hits, a.unknown = a.hits[:0], a.unknown[:0]
 	for _, m := range a.matches {
 		k := a.Know.find(m.Key, now)
+		a.local.found[m.Type]++
+		a.local.answered[layerOf(k.Finding)]++
 		if k.skip == extract.Allowed {
 			if k.Verdict == intel.Malicious {
 				a.local.hidden++
@@ -160,6 +192,16 @@ func (a *Annotation) find(line []byte, now time.Time) (verdict intel.Verdict, ev
 	return verdict, event
 }
 
+func layerOf(f intel.Finding) Layer {
+	switch {
+	case f.Verdict == intel.NoVerdict:
+		return Nobody
+	case f.Origin == intel.FromLocal:
+		return LocalLayer
+	}
+	return CacheLayer
+}
+
 // wanted reports whether key is among the last few that are unknown in the line: an event names most things twice.
 func (a *Annotation) wanted(key extract.Key) bool {
 	const few = 8
@@ -174,6 +216,7 @@ func (a *Annotation) wanted(key extract.Key) bool {
 // tell counts a line, and tells those who want to know of it: the scheduler, Late and Hits.
 func (a *Annotation) tell(line []byte, verdict intel.Verdict, event bool, place Place) {
 	a.count(verdict)
+	a.local.unknown += int64(len(a.unknown))
 	if len(a.unknown) > 0 && a.Waiting == nil {
 		a.ask(line, verdict)
 	}
@@ -213,7 +256,6 @@ func (a *Annotation) tellHits(line []byte, host string, place Place) {
 
 // ask hands the unknown indicators of a line to the scheduler, with what the line says beside them.
 func (a *Annotation) ask(line []byte, verdict intel.Verdict) {
-	a.local.unknown += int64(len(a.unknown))
 	context := extract.ReadContext(line, a.matches)
 	for _, sighting := range a.unknown {
 		sighting.Context, sighting.Beside = context, verdict == intel.Malicious

@@ -61,8 +61,8 @@ func (k *Knowledge) find(key extract.Key, now time.Time) (found known) {
 		k.findHeld(key, now, &found)
 		found.want = found.want && !own.silent
 	}
-	if found.Verdict == intel.Related && found.skip == extract.Owned {
-		found.Finding = intel.Finding{}
+	if found.Verdict == intel.Related && (found.skip == extract.Owned || found.skip == extract.Resolver) {
+		found.Finding = intel.Finding{} // much that is malicious has to do with them, and it tells nothing of them
 	}
 	return found
 }
@@ -104,13 +104,10 @@ func (k *Knowledge) Put(a lookup.Answer) {
 	if a.Report.Verdict() != intel.Malicious {
 		return
 	}
-	policy := k.own.Load().policy
-	for r := range a.Report.Relations() {
-		if r.Key != a.Key && policy.Skip(r.Key) == extract.Worth {
-			k.Cache.Relate(r.Key, intel.Finding{
-				Verdict: intel.Related, Origin: answer.Origin, Source: a.Source, Report: a.Report,
-				Via: a.Key, Relation: r.Kind, Seen: r.Last,
-			})
-		}
+	for r := range relations(a, k.own.Load().policy) {
+		k.Cache.Relate(r.Key, intel.Finding{
+			Verdict: intel.Related, Origin: answer.Origin, Source: a.Source, Report: a.Report,
+			Via: a.Key, Relation: r.Kind, Seen: r.Last,
+		})
 	}
 }

@@ -7,7 +7,19 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// A Bucket is the budget of one source: tokens come at a steady rate, up to a burst, and each request costs one. It is
+// A Budget is what one source may be asked. Processes that share a source can share it.
+type Budget interface {
+	// Delay returns how long after now a token is likely to be there, 0 when one is.
+	Delay(now time.Time) time.Duration
+
+	// Take takes a token, which must come before every request. It returns false when there is none after all.
+	Take(now time.Time) bool
+
+	// Tokens returns how many requests could be made at once.
+	Tokens(now time.Time) float64
+}
+
+// A Bucket is the budget of one source within one process: tokens come at a steady rate, up to a burst, and each request costs one. It is
 // full at first. Unlike [rate.Limiter.Wait] it lets the question be chosen only when the token is there.
 type Bucket struct{ limiter *rate.Limiter }
 
@@ -26,5 +38,8 @@ func (b Bucket) Delay(now time.Time) time.Duration {
 	return time.Duration(min(max(wait, 1), math.MaxInt64/2))
 }
 
-// Take takes a token, which must be there.
-func (b Bucket) Take(now time.Time) { b.limiter.AllowN(now, 1) }
+// Take takes a token, if there is one.
+func (b Bucket) Take(now time.Time) bool { return b.limiter.AllowN(now, 1) }
+
+// Tokens returns how many tokens there are.
+func (b Bucket) Tokens(now time.Time) float64 { return max(0, b.limiter.TokensAt(now)) }

@@ -22,6 +22,7 @@ type Source struct {
 	Types    extract.TypeSet // what it may be asked about
 	Rate     rate.Limit      // requests per second; above 0
 	Burst    int             // requests at once, and in flight at once; above 0
+	Budget   Budget          // nil for one of this process alone, of Rate and Burst
 }
 
 // An Answer is what a source said about an indicator.
@@ -73,7 +74,7 @@ type Scheduler struct {
 type asker struct {
 	Source
 	place  int // in the order of asking
-	bucket Bucket
+	budget Budget
 	wake   chan struct{}
 
 	// Guarded by Scheduler.mu.
@@ -95,10 +96,14 @@ func New(opt Options) (*Scheduler, error) {
 			return nil, fmt.Errorf("source %q: rate and burst must be above 0", source.Name)
 		}
 		types[i] = source.Types
+		budget := source.Budget
+		if budget == nil {
+			budget = NewBucket(source.Rate, source.Burst)
+		}
 		s.askers = append(s.askers, &asker{
 			Source: source,
 			place:  i,
-			bucket: NewBucket(source.Rate, source.Burst),
+			budget: budget,
 			wake:   make(chan struct{}, 1),
 			stats:  SourceStats{Source: source.Name},
 		})
@@ -171,8 +176,9 @@ func (s *Scheduler) spend(ctx context.Context, a *asker) {
 			a.sleep(ctx, wait)
 		case s.opt.Answers.Held(key, a.Name):
 			s.settle(a, func() { s.table.Skip(a.place, key) })
+		case !a.budget.Take(time.Now()): // another process was quicker
+			s.settle(a, func() { s.table.Release(key) })
 		default:
-			a.bucket.Take(time.Now())
 			requests.Go(func() { s.ask(ctx, a, key) })
 		}
 	}
@@ -217,7 +223,7 @@ func (a *asker) maxInFlight() int {
 
 // delay returns how long it takes until the source may be asked, 0 for now.
 func (a *asker) delay(now time.Time) time.Duration {
-	return max(a.bucket.Delay(now), a.breaker.notBefore.Sub(now))
+	return max(a.budget.Delay(now), a.breaker.notBefore.Sub(now))
 }
 
 // ask makes one request and settles what becomes of the question.

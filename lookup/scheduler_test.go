@@ -101,7 +101,7 @@ func newTestScheduler(t testing.TB, opt Options) *Scheduler {
 
 // source returns a source with the budget of the v2 terms.
 func source(name string, p Provider) Source {
-	return Source{name, p, extract.AllTypes, rate.Every(10 * time.Second), 5}
+	return Source{Name: name, Provider: p, Types: extract.AllTypes, Rate: rate.Every(10 * time.Second), Burst: 5}
 }
 
 // running runs f in a bubble of simulated time while the scheduler asks.

@@ -14,6 +14,7 @@ type Stats struct {
 	InFlight int           // requests without an answer yet
 	Evicted  uint64        // indicators that left a full table unasked, or found no place in it
 	Bytes    int           // about what the waiting indicators take
+	Oldest   time.Duration // how long the one has waited that has waited longest
 }
 
 // SourceStats is what became of the requests to one source.
@@ -21,7 +22,8 @@ type SourceStats struct {
 	Source      string
 	Answered    [intel.Malicious + 1]uint64 // by verdict; NoVerdict: the source does not know the indicator
 	Failed      uint64
-	Unsupported uint64 // answered with [ErrUnsupported]
+	Unsupported uint64  // answered with [ErrUnsupported]
+	Tokens      float64 // requests that could be made at once
 }
 
 // Asked returns the number of requests that have ended with an answer or an error.
@@ -37,10 +39,13 @@ func (s SourceStats) Asked() uint64 {
 func (s *Scheduler) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	stats := Stats{Waiting: s.table.Waiting(), Evicted: s.table.Evicted(), Bytes: s.table.Bytes()}
+	now := time.Now()
+	stats := Stats{Waiting: s.table.Waiting(), Evicted: s.table.Evicted(), Bytes: s.table.Bytes(), Oldest: s.table.Oldest(now)}
 	for _, a := range s.askers {
 		stats.InFlight += a.inFlight
-		stats.Sources = append(stats.Sources, a.stats)
+		source := a.stats
+		source.Tokens = a.budget.Tokens(now)
+		stats.Sources = append(stats.Sources, source)
 	}
 	return stats
 }

@@ -376,6 +376,16 @@ func (t *Table) oldest(source int, at seconds) *entry {
 	return oldest
 }
 
+// Oldest returns how long the indicator has waited that has waited longest.
+func (t *Table) Oldest(now time.Time) time.Duration {
+	at := t.since(now)
+	first := at
+	for _, e := range t.entries {
+		first = min(first, e.first)
+	}
+	return (at - first).duration()
+}
+
 // wait returns how long until a pause ends that keeps an entry from source.
 func (t *Table) wait(source int, at seconds) time.Duration {
 	wait := forever

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,7 +32,8 @@ type filterFlags struct {
 	maxRelated               int
 	quiet, stats, strict     bool
 
-	late lateFlags
+	late     lateFlags
+	listenAt string
 }
 
 func newFilterCommand(con console) *cobra.Command {
@@ -64,6 +66,7 @@ It never waits for the network and never drops a line.
 	flags.IntVar(&f.maxRelated, "max-related", 10, "related indicators written per annotation; the totals always are")
 	f.late.add(flags)
 	f.in.add(flags)
+	flags.StringVar(&f.listenAt, "listen", "", "`ADDR` for /metrics (Prometheus), /healthz and /readyz")
 	flags.BoolVar(&f.quiet, "quiet", false, "nothing on stderr but what ends the program")
 	flags.BoolVar(&f.stats, "stats", false, "print what was done on stderr at the end")
 	flags.BoolVar(&f.strict, "strict", false, "end at once when intelligence or an allow list cannot be read")
@@ -126,6 +129,7 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 	ctx, restore := s.stream.signals(ctx)
 	defer restore()
 	stop := s.start()
+	defer s.listen(f.listenAt)()
 	began := time.Now()
 	err = s.stream.do(ctx, source.Open(files, con.stdin), s.out, s.newWorker, s.newWorker(), s.workers())
 	if err == nil {
@@ -262,15 +266,22 @@ func isTerminal(v any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
+// downMark begins the problem that a source is down, so that it can be found again when the source is back.
+const downMark = "down: source "
+
 // health says on stderr that a source went down or came back, once for each change.
 func (s *stream) health(h lookup.Health) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if h.Up {
 		fmt.Fprintf(s.con.stderr, "iocpipe: source %s answers again\n", h.Source)
+		s.wrong = strings.TrimPrefix(s.wrong, downMark+h.Source)
 		return
 	}
 	s.failed = true
+	if s.wrong == "" {
+		s.wrong = downMark + h.Source
+	}
 	fmt.Fprintf(s.con.stderr, "iocpipe: source %s is down: %v; lines flow on, and it is tried again from time to time\n", h.Source, h.Err)
 }
 

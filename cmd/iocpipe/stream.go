@@ -41,7 +41,8 @@ type stream struct {
 	in     inputFlags
 	stats  filter.Stats
 	mu     sync.Mutex
-	failed bool
+	failed bool   // the exit code will be 1
+	wrong  string // the first thing that went wrong and has not mended
 }
 
 func newStream(con console, in inputFlags) *stream { return &stream{con: con, in: in} }
@@ -51,7 +52,17 @@ func (s *stream) complain(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed = true
+	if s.wrong == "" {
+		s.wrong = err.Error()
+	}
 	fmt.Fprintf(s.con.stderr, "iocpipe: %v\n", err)
+}
+
+// problem returns what is wrong, or nothing.
+func (s *stream) problem() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wrong
 }
 
 // do runs until the end of the inputs, or for drainTime after ctx is done. workers is how many blocks are handled at

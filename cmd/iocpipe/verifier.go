@@ -143,6 +143,7 @@ func (v *verifier) tell(format string, n any, rest ...any) {
 	}
 	for i, r := range rest {
 		if line, ok := r.([]byte); ok {
+			line, _ = cutEnding(line)
 			rest[i] = annotate.Safe(string(line[:min(len(line), 200)]))
 		}
 	}

@@ -1,0 +1,62 @@
+package filter
+
+import (
+	"iter"
+	"time"
+
+	"golang.org/x/net/publicsuffix"
+
+	"iocpipe/extract"
+	"iocpipe/intel"
+	"iocpipe/lookup"
+)
+
+// maxRelationAge is how long ago a relation may have been seen last to be told on events, when a network source names
+// it: addresses and names pass from hand to hand. Local reports are the user's word, and hold whatever their age.
+const maxRelationAge = 180 * 24 * time.Hour
+
+// maxTenants is how many registered domains an address may have had lately before it is taken for a shared host, whose
+// names have nothing to do with each other.
+const maxTenants = 50
+
+// relations yields what a malicious answer relates: neither the indicator itself, nor what policy passes over, nor
+// what was seen too long ago, nor strangers. A relation without a date is not taken for old.
+func relations(a lookup.Answer, policy extract.Policy) iter.Seq[intel.Relation] {
+	strangers := strangersIn(a)
+	return func(yield func(intel.Relation) bool) {
+		for r := range a.Report.Relations() {
+			tells := r.Key != a.Key && r.Kind != strangers && !outdated(r.Last, a.At) && policy.Skip(r.Key) == extract.Worth
+			if tells && !yield(r) {
+				return
+			}
+		}
+	}
+}
+
+func outdated(last, now time.Time) bool { return !last.IsZero() && now.Sub(last) > maxRelationAge }
+
+// strangersIn returns the kind of relations by which an answer names what belongs to others: the names at a shared host,
+// those below a public suffix. It is empty when there is none.
+func strangersIn(a lookup.Answer) string {
+	switch a.Key.Type {
+	case extract.IP:
+		if isSharedHost(a.Report.Resolutions, a.At) {
+			return intel.ByResolution
+		}
+	case extract.Domain:
+		if suffix, _ := publicsuffix.PublicSuffix(a.Key.Value); suffix == a.Key.Value {
+			return intel.BySubdomain
+		}
+	}
+	return ""
+}
+
+func isSharedHost(resolutions []intel.Resolution, now time.Time) bool {
+	tenants := make(map[string]bool)
+	for _, r := range resolutions {
+		if domain, err := publicsuffix.EffectiveTLDPlusOne(r.Value); err == nil && !outdated(r.Last, now) {
+			tenants[domain] = true
+		}
+	}
+	return len(tenants) > maxTenants
+}
