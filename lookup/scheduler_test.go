@@ -271,8 +271,8 @@ func TestSchedulerSlowSource(t *testing.T) {
 	}}
 	fast := says(unknown)
 	sources := []Source{
-		{"slow", slow, 1 << extract.IP, 1, 3},
-		{"fast", fast, 1 << extract.Domain, 1, 3},
+		{Name: "slow", Provider: slow, Types: 1 << extract.IP, Rate: 1, Burst: 3},
+		{Name: "fast", Provider: fast, Types: 1 << extract.Domain, Rate: 1, Burst: 3},
 	}
 	running(t, Options{Sources: sources}, func(t *testing.T, s *Scheduler) {
 		wantMany(s, 100)
@@ -294,7 +294,7 @@ func TestSchedulerSlowSource(t *testing.T) {
 
 func TestSchedulerObeysRetryAfter(t *testing.T) {
 	p := fails(&BusyError{Host: "h.example", Status: 429, RetryAfter: 10 * time.Minute})
-	sources := []Source{{"a", p, extract.AllTypes, 1, 1}}
+	sources := []Source{{Name: "a", Provider: p, Types: extract.AllTypes, Rate: 1, Burst: 1}}
 	running(t, Options{Sources: sources}, func(t *testing.T, s *Scheduler) {
 		wantMany(s, 10)
 		pass(10*time.Minute - time.Second)
@@ -318,7 +318,7 @@ func TestSchedulerBreaker(t *testing.T) {
 	}}
 	var changes []Health
 	opt := Options{
-		Sources:  []Source{{"a", p, extract.AllTypes, 1, 1}},
+		Sources:  []Source{{Name: "a", Provider: p, Types: extract.AllTypes, Rate: 1, Burst: 1}},
 		OnHealth: func(h Health) { changes = append(changes, h) },
 	}
 	running(t, opt, func(t *testing.T, s *Scheduler) {
@@ -405,7 +405,7 @@ func TestNewRefuses(t *testing.T) {
 // TestSchedulerManyWorkers is for the race detector: several workers want, while several sources are asked.
 func TestSchedulerManyWorkers(t *testing.T) {
 	a, b := says(unknown), says(malicious)
-	sources := []Source{{"a", a, extract.AllTypes, rate.Inf, 4}, {"b", b, extract.AllTypes, rate.Inf, 4}}
+	sources := []Source{{Name: "a", Provider: a, Types: extract.AllTypes, Rate: rate.Inf, Burst: 4}, {Name: "b", Provider: b, Types: extract.AllTypes, Rate: rate.Inf, Burst: 4}}
 	running(t, Options{Sources: sources, MaxWaiting: 500}, func(t *testing.T, s *Scheduler) {
 		var workers sync.WaitGroup
 		for w := range 4 {

@@ -2,6 +2,9 @@ package local
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -248,5 +251,36 @@ func BenchmarkFind(b *testing.B) {
 				s.Find(key)
 			}
 		})
+	}
+}
+
+// TestSmallestNetwork compares the search with a look at every network.
+func TestSmallestNetwork(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 2))
+	address := func() netip.Addr {
+		return netip.AddrFrom4([4]byte{10, 0, byte(random.IntN(4)), byte(random.IntN(256))})
+	}
+	for range 200 {
+		s := newStore()
+		for i := range random.IntN(30) {
+			p := netip.PrefixFrom(address(), 20+random.IntN(13))
+			if err := s.addNetwork(p, &entry{fmt.Sprint(i), listed}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all := slices.Clone(s.networks)
+		s.sortNetworks()
+		for range 50 {
+			addr := address()
+			want, bits := "", -1
+			for _, n := range all {
+				if n.Contains(addr) && n.Bits() > bits {
+					want, bits = "malicious in "+n.source, n.Bits()
+				}
+			}
+			if got := told(s.findNetwork(addr.String())); got != want {
+				t.Fatalf("%v in %v: got %q, want %q", addr, all, got, want)
+			}
+		}
 	}
 }
