@@ -1,0 +1,184 @@
+package filter
+
+import (
+	"encoding/json"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/valyala/fastjson"
+
+	"iocpipe/cache"
+	"iocpipe/extract"
+	"iocpipe/filter/annotate"
+	"iocpipe/intel"
+	"iocpipe/lookup"
+)
+
+func TestWitness(t *testing.T) {
+	for _, c := range []struct{ line, want string }{
+		{"Mar  4 09:15:22 web-3 sshd[811]: Failed password for root from 203.0.113.7", "web-3"},
+		{"Mar  4 09:15:22 fw kernel: SRC=203.0.113.7 DST=10.1.2.3", "10.1.2.3"},
+		{"<34>1 2026-03-04T09:15:22Z mymachine su - ID47 - 203.0.113.7", "mymachine"},
+		{"2026-03-04T09:15:22.481Z gw nginx: 203.0.113.7", "gw"},
+		{`{"host":{"name":"h1"},"source":{"ip":"203.0.113.7"}}`, "h1"},
+		{`{"host":{"name":"h1"},"destination":{"ip":"203.0.113.7"},"source":{"ip":"10.0.0.9"}}`, "10.0.0.9"},
+		{`{"user.name":"eve","destination.ip":"203.0.113.7"}`, "eve"},
+		{"203.0.113.7 alone", ""},
+	} {
+		var s extract.Scanner
+		matches, event := s.AppendEvent(nil, []byte(c.line))
+		if got := witness([]byte(c.line), event, matches, new(fastjson.Parser)); got != c.want {
+			t.Errorf("%s: got %q, want %q", c.line, got, c.want)
+		}
+	}
+}
+
+// knowing returns a knowledge whose cache holds the answer.
+func knowing(t *testing.T, a lookup.Answer) *Knowledge {
+	t.Helper()
+	memory, err := cache.NewMemory(100, cache.DefaultLifetimes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := &Knowledge{Cache: memory, Origins: map[string]intel.Origin{"src": intel.FromThreatCrowd}}
+	k.SetOwn(nil, extract.Policy{}, true)
+	k.Put(a)
+	return k
+}
+
+func TestLateVerdicts(t *testing.T) {
+	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	asked := extract.Key{Type: extract.IP, Value: "52.80.34.196"}
+	named := extract.Key{Type: extract.Domain, Value: "evil.com"}
+	other := extract.Key{Type: extract.Domain, Value: "other.com"}
+	report := &intel.Report{Known: true, Voted: true, Votes: -1, Resolutions: []intel.Resolution{{Value: "evil.com", Last: at}}}
+	answer := lookup.Answer{Key: asked, Source: "src", Report: report, Related: lookup.RelatedKeys(report), At: at}
+	know := knowing(t, answer)
+
+	late := NewLate()
+	late.Pass(asked, Place{at, "a.log", 3}, "h1")
+	late.Pass(asked, Place{at.Add(time.Second), "a.log", 9}, "h2")
+	late.Pass(asked, Place{at.Add(2 * time.Second), "a.log", 12}, "h1")
+	late.Pass(named, Place{at, "b.log", 1}, "")
+	late.Pass(other, Place{at, "b.log", 2}, "")
+
+	verdicts := late.Answered(answer, know)
+	if len(verdicts) != 2 {
+		t.Fatalf("got %v, want the asked and the named", verdicts)
+	}
+	v := verdicts[0]
+	if v.Key != asked || v.Finding.Verdict != intel.Malicious || v.Events != 3 || v.First.Line != 3 || v.Last.Line != 12 {
+		t.Errorf("got %+v", v)
+	}
+	if hits := v.Hits(); len(hits) != 2 || hits[0].Host != "h1" || hits[1].Host != "h2" || !hits[0].Late {
+		t.Errorf("hits: %+v", hits)
+	}
+	if v := verdicts[1]; v.Finding.Verdict != intel.Related || v.Finding.Via != asked || len(v.Hits()) != 0 {
+		t.Errorf("the named: %+v", v)
+	}
+	if again := late.Answered(answer, know); len(again) != 0 {
+		t.Errorf("told twice: %+v", again)
+	}
+	checkFollowUp(t, verdicts[0])
+}
+
+// checkFollowUp checks the record of a late verdict against the fixed form.
+func checkFollowUp(t *testing.T, v LateVerdict) {
+	t.Helper()
+	line := AppendFollowUp(nil, annotate.New(), v, time.Date(2026, 11, 1, 1, 0, 0, 0, time.UTC))
+	if strings.Count(string(line), "\n") != 1 {
+		t.Fatalf("not one line: %s", line)
+	}
+	var r struct {
+		Timestamp string `json:"@timestamp"`
+		Event     struct{ Kind string }
+		Threat    struct{ Enrichments []any }
+		Iocpipe   struct {
+			Verdict string
+			Late    struct {
+				Events      int
+				First, Last struct {
+					File string
+					Line int
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal(line, &r); err != nil {
+		t.Fatalf("%v: %s", err, line)
+	}
+	l := r.Iocpipe.Late
+	if r.Event.Kind != "enrichment" || len(r.Threat.Enrichments) != 1 || r.Iocpipe.Verdict != "malicious" || l.Events != 3 ||
+		l.First.Line != 3 || l.Last.File != "a.log" || r.Timestamp != "2026-11-01T01:00:00.000Z" {
+		t.Errorf("got %s", line)
+	}
+}
+
+func TestLateForgetsTheOldest(t *testing.T) {
+	late := NewLate()
+	for i := range maxPassed + 10 {
+		late.Pass(extract.Key{Type: extract.Domain, Value: "n" + strings.Repeat("x", i%7) + "." + time.Duration(i).String()}, Place{}, "")
+	}
+	if n := late.passed.Len(); n != maxPassed {
+		t.Errorf("%d are remembered, want %d", n, maxPassed)
+	}
+}
+
+func TestWaiting(t *testing.T) {
+	key := extract.Key{Type: extract.IP, Value: "52.80.34.196"}
+	t.Run("until the answer", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var inFlight atomic.Bool
+			inFlight.Store(true)
+			w := &Waiting{Time: 2 * time.Second, Bytes: 1000, Expected: func(extract.Key) bool { return inFlight.Load() }}
+			go func() {
+				time.Sleep(300 * time.Millisecond)
+				inFlight.Store(false)
+				w.Answered()
+			}()
+			began := time.Now()
+			w.wait(10, []extract.Key{key})
+			if took := time.Since(began); took > 310*time.Millisecond || took < 100*time.Millisecond {
+				t.Errorf("waited %s", took)
+			}
+		})
+	})
+	t.Run("up to its time", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := &Waiting{Time: 2 * time.Second, Bytes: 1000, Expected: func(extract.Key) bool { return true }}
+			began := time.Now()
+			w.wait(10, []extract.Key{key})
+			if took := time.Since(began); took != 2*time.Second {
+				t.Errorf("waited %s", took)
+			}
+		})
+	})
+	t.Run("not for what nobody asks", func(t *testing.T) {
+		w := &Waiting{Time: time.Hour, Bytes: 1000, Expected: func(extract.Key) bool { return false }}
+		w.wait(10, []extract.Key{key})
+	})
+	t.Run("the oldest leave when too much is held", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := &Waiting{Time: 2 * time.Second, Bytes: 25, Expected: func(extract.Key) bool { return true }}
+			left := make(chan int, 3)
+			for i := range 3 {
+				go func() {
+					w.wait(10, []extract.Key{key})
+					left <- i
+				}()
+				synctest.Wait()
+			}
+			if first := <-left; first != 0 || w.Overflowed() != 1 {
+				t.Errorf("%d left first, %d for lack of room", first, w.Overflowed())
+			}
+			<-left
+			<-left
+			if w.bytes != 0 || len(w.held) != 0 {
+				t.Errorf("%d bytes are still held", w.bytes)
+			}
+		})
+	})
+}
