@@ -5,18 +5,23 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"iocpipe/cache"
+	"iocpipe/extract"
 )
 
-// A Budget is what one source may be asked. Processes that share a source can share it.
+// A Budget is what one source may be asked. Processes that ask the same source can share one; it then also keeps two of
+// them from asking the same.
 type Budget interface {
-	// Delay returns how long after now a token is likely to be there, 0 when one is.
+	// Delay returns how long after now a token is likely to be there, 0 when one is. It does not wait.
 	Delay(now time.Time) time.Duration
 
-	// Take takes a token, which must come before every request. It returns false when there is none after all.
-	Take(now time.Time) bool
+	// Take spends a token on asking about key, unless somebody else asks, or has asked. It comes before every
+	// request; after [cache.Granted], Done must follow.
+	Take(key extract.Key, now time.Time) cache.Grant
 
-	// Tokens returns how many requests could be made at once.
-	Tokens(now time.Time) float64
+	// Done ends the question about key. An answer must be at hand for all who share the budget by then.
+	Done(key extract.Key, outcome string, now time.Time)
 }
 
 // A Bucket is the budget of one source within one process: tokens come at a steady rate, up to a burst, and each request costs one. It is
@@ -39,7 +44,15 @@ func (b Bucket) Delay(now time.Time) time.Duration {
 }
 
 // Take takes a token, if there is one.
-func (b Bucket) Take(now time.Time) bool { return b.limiter.AllowN(now, 1) }
+func (b Bucket) Take(_ extract.Key, now time.Time) cache.Grant {
+	if b.limiter.AllowN(now, 1) {
+		return cache.Granted
+	}
+	return cache.NotYet
+}
 
-// Tokens returns how many tokens there are.
+// Done does nothing: nobody shares the bucket.
+func (b Bucket) Done(extract.Key, string, time.Time) {}
+
+// Tokens returns how many requests could be made at once.
 func (b Bucket) Tokens(now time.Time) float64 { return max(0, b.limiter.TokensAt(now)) }

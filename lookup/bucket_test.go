@@ -5,6 +5,9 @@ import (
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"iocpipe/cache"
+	"iocpipe/extract"
 )
 
 func TestBucket(t *testing.T) {
@@ -19,7 +22,9 @@ func TestBucket(t *testing.T) {
 		if b.Delay(now) != 0 {
 			t.Errorf("no token after the wait of %v", got)
 		}
-		b.Take(now)
+		if grant := b.Take(extract.Key{}, now); grant != cache.Granted {
+			t.Errorf("grant %v where a token is", grant)
+		}
 	}
 	if got := NewBucket(rate.Inf, 1).Delay(epoch); got != 0 {
 		t.Errorf("wait %v without a limit", got)

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"iocpipe/cache"
 	"iocpipe/extract"
 	"iocpipe/intel"
 )
@@ -176,12 +177,28 @@ func (s *Scheduler) spend(ctx context.Context, a *asker) {
 			a.sleep(ctx, wait)
 		case s.opt.Answers.Held(key, a.Name):
 			s.settle(a, func() { s.table.Skip(a.place, key) })
-		case !a.budget.Take(time.Now()): // another process was quicker
-			s.settle(a, func() { s.table.Release(key) })
 		default:
-			requests.Go(func() { s.ask(ctx, a, key) })
+			if s.granted(a, key) {
+				requests.Go(func() { s.ask(ctx, a, key) })
+			}
 		}
 	}
+}
+
+// granted reports whether key may be asked about now; otherwise it settles what becomes of the question.
+func (s *Scheduler) granted(a *asker, key extract.Key) bool {
+	now := time.Now()
+	switch a.budget.Take(key, now) {
+	case cache.Granted:
+		return true
+	case cache.Answered:
+		s.settle(a, func() { s.table.Skip(a.place, key) })
+	case cache.Elsewhere:
+		s.settle(a, func() { s.table.Postpone(key, now) })
+	default:
+		s.settle(a, func() { s.table.Release(key) })
+	}
+	return false
 }
 
 func (a *asker) sleep(ctx context.Context, wait time.Duration) {
@@ -230,6 +247,7 @@ func (a *asker) delay(now time.Time) time.Duration {
 func (s *Scheduler) ask(ctx context.Context, a *asker, key extract.Key) {
 	asked := time.Now()
 	report, err := a.Provider.Lookup(ctx, key)
+	defer func() { a.budget.Done(key, outcome(ctx, &report, err), time.Now()) }()
 	switch {
 	case err == nil:
 		s.answered(a, key, &report)
@@ -243,6 +261,19 @@ func (s *Scheduler) ask(ctx context.Context, a *asker, key extract.Key) {
 	default:
 		s.failed(a, key, err, asked)
 	}
+}
+
+// outcome says in a word or two what came of a question, for a log that people read.
+func outcome(ctx context.Context, report *intel.Report, err error) string {
+	switch {
+	case err == nil && !report.Known:
+		return "not known"
+	case err == nil:
+		return report.Verdict().String()
+	case ctx.Err() != nil:
+		return "given up"
+	}
+	return err.Error()
 }
 
 func (s *Scheduler) answered(a *asker, key extract.Key, report *intel.Report) {

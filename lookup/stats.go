@@ -44,7 +44,9 @@ func (s *Scheduler) Stats() Stats {
 	for _, a := range s.askers {
 		stats.InFlight += a.inFlight
 		source := a.stats
-		source.Tokens = a.budget.Tokens(now)
+		if b, ok := a.budget.(interface{ Tokens(time.Time) float64 }); ok {
+			source.Tokens = b.Tokens(now)
+		}
 		stats.Sources = append(stats.Sources, source)
 	}
 	return stats

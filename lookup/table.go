@@ -450,6 +450,14 @@ func (t *Table) Fail(key extract.Key, now time.Time) {
 	e.stale = true
 }
 
+// Postpone notes that another process asks about key: it waits on, and pauses until that one's answer should be here.
+func (t *Table) Postpone(key extract.Key, now time.Time) {
+	if e := t.index[key]; e != nil {
+		t.rest(e)
+		e.retry = t.since(now) + seconds(firstPause.Seconds())
+	}
+}
+
 // Release notes that key was not asked after all.
 func (t *Table) Release(key extract.Key) {
 	if e := t.index[key]; e != nil {

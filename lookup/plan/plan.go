@@ -199,7 +199,7 @@ func (s *simulation) spend() error {
 		if !ok {
 			return nil
 		}
-		s.bucket.Take(s.now)
+		s.bucket.Take(key, s.now)
 		if err := s.ask(key); err != nil {
 			return err
 		}
