@@ -37,8 +37,8 @@ type Store interface {
 	Follow(ctx context.Context, n int, apply func(Change), loaded func(all bool)) error
 }
 
-// A Change is news from a [Store] about one indicator: an answer when that has a Report, else a relation when that has a
-// verdict, else that something was removed, so that what is left has to be read again.
+// A Change is news from a [Store] about one indicator: an answer when that has a Report, else a relation when that has
+// a verdict, else that something was removed, so that what is left has to be read again.
 type Change struct {
 	Key      extract.Key
 	Answer   Answer

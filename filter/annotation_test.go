@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"iocpipe/extract"
 	"iocpipe/filter/annotate"
 	"iocpipe/intel"
+	"iocpipe/intel/local"
 )
 
 // noon is when the tests annotate.
@@ -24,7 +26,8 @@ func newAnnotation(k *Knowledge, form Form, only Only) *Annotation {
 	annotator := annotate.New()
 	annotator.Now = func() time.Time { return noon }
 	return &Annotation{
-		Scanner: extract.Scanner{Defang: extract.DefangCommon}, Know: k, Annotator: annotator, Form: form, Only: only, Tally: new(Tally),
+		Scanner: extract.Scanner{Defang: extract.DefangCommon}, Know: k, Annotator: annotator, Form: form, Only: only,
+		Tally: new(Tally),
 	}
 }
 
@@ -33,9 +36,19 @@ func whole(data string) *Block {
 	return &Block{Data: []byte(data), Lines: strings.Count(data, "\n"), Name: "in", Line: 1}
 }
 
+// mine is local intelligence that the fuzzer meets.
+var mine = sync.OnceValue(func() *local.Store {
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("mine-%d.txt", os.Getpid()))
+	defer os.Remove(path)
+	_ = os.WriteFile(path, []byte("10.0.0.0/8\n*.bad.example\nevil.example\nhttp://link.example/x\n"), 0o600)
+	store, _ := local.Load([]string{path})
+	return store
+})
+
 // halfKnown returns a Knowledge in which every second indicator of data is known, each with another verdict.
 func halfKnown(t testing.TB, data []byte) *Knowledge {
-	k := newKnowledge(t, "10.0.0.0/8\n*.bad.example\nevil.example\nhttp://link.example/x\n", askable("crowd", extract.AllTypes))
+	k := newKnowledge(t, "", askable("crowd", extract.AllTypes))
+	k.SetOwn(mine(), extract.Policy{}, true)
 	scanner := extract.Scanner{Defang: extract.DefangCommon}
 	seen := make(map[extract.Key]bool)
 	for line := range bytes.Lines(data) {
@@ -57,9 +70,11 @@ func know(k *Knowledge, key extract.Key, n int) {
 	case n%10 == 8:
 		via := extract.Key{Type: extract.Domain, Value: "via.com"}
 		k.Cache.Put(via, cache.Answer{Source: "crowd", Report: voted(-1), Fetched: time.Now()})
-		k.Cache.Relate(key, intel.Finding{Verdict: intel.Related, Source: "crowd", Report: voted(-1), Via: via, Relation: intel.ByURL})
+		k.Cache.Relate(key, intel.Finding{Verdict: intel.Related, Source: "crowd", Report: voted(-1), Via: via,
+			Relation: intel.ByURL})
 	default:
-		k.Cache.Put(key, cache.Answer{Source: "crowd", Origin: intel.FromThreatCrowd, Report: report, Fetched: time.Now()})
+		k.Cache.Put(key, cache.Answer{Source: "crowd", Origin: intel.FromThreatCrowd, Report: report,
+			Fetched: time.Now()})
 	}
 }
 
@@ -136,7 +151,8 @@ func checkAnnotation(t *testing.T, data []byte, maxLine int, sizes ...int) {
 			a := newAnnotation(k, form, only)
 			got := passInPortions(t, a, data, maxLine, sizes...)
 			if want := keptLines(lines, only); string(got) != want {
-				t.Fatalf("form %d, only %d, %d bytes a line, portions of %d: got %q, want %q", form, only, maxLine, sizes, got, want)
+				t.Fatalf("form %d, only %d, %d bytes a line, portions of %d: got %q, want %q", form, only, maxLine,
+					sizes, got, want)
 			}
 			checkTally(t, a.Tally, lines, only)
 		}
@@ -147,7 +163,8 @@ func checkAnnotation(t *testing.T, data []byte, maxLine int, sizes ...int) {
 func keptLines(lines []passedLine, only Only) string {
 	var out strings.Builder
 	for _, p := range lines {
-		if only == All || !p.long && (p.verdict == intel.Malicious || only == OnlyAnnotated && p.verdict != intel.NoVerdict) {
+		if only == All || !p.long && (p.verdict == intel.Malicious || only == OnlyAnnotated &&
+			p.verdict != intel.NoVerdict) {
 			out.WriteString(p.out)
 		}
 	}
@@ -198,10 +215,12 @@ func checkTally(t *testing.T, tally *Tally, lines []passedLine, only Only) {
 		answered += tally.Answered[i].Load()
 	}
 	other := all - verdicts[intel.Malicious] - verdicts[intel.Related] - verdicts[intel.NoVerdict]
-	got := []int64{tally.Lines.Load(), tally.Shown.Load(), tally.Malicious.Load(), tally.Related.Load(), tally.Other.Load(), byType, answered}
+	got := []int64{tally.Lines.Load(), tally.Shown.Load(), tally.Malicious.Load(), tally.Related.Load(),
+		tally.Other.Load(), byType, answered}
 	want := []int64{all, shown, verdicts[intel.Malicious], verdicts[intel.Related], other, found, found}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Fatalf("only %d: lines, shown, malicious, related, other, by type, answered: got %v, want %v", only, got, want)
+		t.Fatalf("only %d: lines, shown, malicious, related, other, by type, answered: got %v, want %v", only, got,
+			want)
 	}
 	if unknown := tally.Unknown.Load(); unknown > found {
 		t.Fatalf("%d of %d indicators are unknown", unknown, found)
@@ -277,7 +296,8 @@ func TestAllowedIsNotAnnotatedButCounted(t *testing.T) {
 	k.SetOwn(store, extract.Policy{Allow: listOf(t, "evil.example")}, true)
 	a := newAnnotation(k, Text, All)
 	const line = "evil.example evil.example\n"
-	if got := a.Process(nil, whole(line)); string(got) != line || a.Tally.Hidden.Load() != 2 || a.Tally.Malicious.Load() != 0 {
+	if got := a.Process(nil, whole(line)); string(got) != line || a.Tally.Hidden.Load() != 2 ||
+		a.Tally.Malicious.Load() != 0 {
 		t.Errorf("got %q, %d hidden, %d malicious", got, a.Tally.Hidden.Load(), a.Tally.Malicious.Load())
 	}
 	got := string(a.Process(nil, whole("evil.example other.example\n")))
@@ -294,7 +314,7 @@ func TestPrettyKeepsLongLines(t *testing.T) {
 	}
 }
 
-// TestAllocations: a line of which nothing is known costs none, others few.
+// TestAllocations: a line of which nothing is known costs none, one with a hit what it takes to say who met it.
 func TestAllocations(t *testing.T) {
 	k := newKnowledge(t, "203.0.113.0/24\nevil.example", askable("crowd", extract.AllTypes))
 	for _, tt := range []struct {
@@ -302,12 +322,12 @@ func TestAllocations(t *testing.T) {
 		form       Form
 		most       float64
 	}{
-		{"text", "Jan 12 06:25:41 web1 sshd[2217]: Failed password for root from 45.61.4.2 port 50022 to www.good.com\n", Text, 0},
+		{"text", "Jan 12 06:25:41 web1 sshd[2217]: Failed password from 45.61.4.2 port 50022 to www.good.com\n", Text, 0},
 		{"event", `{"source":{"ip":"45.61.4.2"},"dns":{"question":{"name":"www.good.com"}},"n":1.50}` + "\n", Text, 0},
 		{"wrapped", "Failed password for root from 45.61.4.2\n", NDJSON, 0},
-		{"text with a hit", "Failed password for root from 203.0.113.7\n", Text, 0},
-		{"event with a hit", `{"source":{"ip":"203.0.113.7"},"n":1.50}` + "\n", Text, 0},
-		{"wrapped with a hit", "Failed password for root from 203.0.113.7\n", NDJSON, 0},
+		{"text with a hit", "Failed password for root from 203.0.113.7\n", Text, 1},
+		{"event with a hit", `{"source":{"ip":"203.0.113.7"},"n":1.50}` + "\n", Text, 1},
+		{"wrapped with a hit", "Failed password for root from 203.0.113.7\n", NDJSON, 1},
 	} {
 		a := newAnnotation(k, tt.form, All)
 		b := whole(strings.Repeat(tt.line, 100))

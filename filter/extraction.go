@@ -59,7 +59,17 @@ func (e *Extraction) wanted(matches []extract.Match) []extract.Match {
 	if e.Private {
 		return matches
 	}
-	return slices.DeleteFunc(matches, func(m extract.Match) bool { return e.Policy.Skip(m.Key) != extract.Worth })
+	n := 0
+	for i := range matches {
+		if e.Policy.Skip(matches[i].Key) != extract.Worth {
+			continue
+		}
+		if n < i {
+			matches[n] = matches[i]
+		}
+		n++
+	}
+	return matches[:n]
 }
 
 func (e *Extraction) appendLine(dst []byte, name string, n int64, line []byte) []byte {
@@ -99,7 +109,7 @@ func appendMatch(dst []byte, m extract.Match, line []byte) []byte {
 // appendJSON appends s as a JSON string. Nearly all values are ASCII without anything to escape.
 func appendJSON[T string | []byte](dst []byte, s T) []byte {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c >= utf8.RuneSelf || c == '"' || c == '\\' {
+		if !plainByte[s[i]] {
 			quoted, _ := json.Marshal(string(s)) // a string is always a JSON value
 			return append(dst, quoted...)
 		}
@@ -108,6 +118,14 @@ func appendJSON[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, s...)
 	return append(dst, '"')
 }
+
+// plainByte holds the bytes that stand for themselves in a JSON string.
+var plainByte = func() (t [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
 
 // cutLine returns the first line of data without its ending, the ending, and what follows.
 func cutLine(data []byte) (line, ending, rest []byte) {

@@ -15,14 +15,20 @@ import (
 // Knowledge is all that is known of indicators on this host, and the way to know more. It is asked in the event's way:
 // nothing in it waits for a network. It is safe for concurrent use.
 type Knowledge struct {
-	Cache   *cache.Memory
-	Sources []lookup.Source
-	Origins map[string]intel.Origin // of the sources, by name
+	Cache     *cache.Memory
+	Sources   []lookup.Source
+	Providers map[string]Provider // of the sources, by their names
 
 	// Scheduler asks what nobody here knows; nil when nothing may be asked.
 	Scheduler *lookup.Scheduler
 
 	own atomic.Pointer[ownKnowledge]
+}
+
+// A Provider is how a source is written on events.
+type Provider struct {
+	Origin intel.Origin
+	Name   string // for people
 }
 
 // ownKnowledge is what the user says; it is replaced as a whole when the files behind it change.
@@ -42,6 +48,12 @@ func (k *Knowledge) SetOwn(store *local.Store, policy extract.Policy, mayAsk boo
 func (k *Knowledge) Find(key extract.Key, now time.Time) (intel.Finding, extract.Skip) {
 	found := k.find(key, now)
 	return found.Finding, found.skip
+}
+
+// FindLocal returns what local intelligence knows of key, and why key is not to be asked about.
+func (k *Knowledge) FindLocal(key extract.Key) (intel.Finding, extract.Skip) {
+	own := k.own.Load()
+	return own.local.Find(key), own.policy.Skip(key)
 }
 
 // A known is what [Knowledge.Find] says about one indicator.
@@ -69,15 +81,21 @@ func (k *Knowledge) find(key extract.Key, now time.Time) (found known) {
 
 // findHeld adds the answers that are held, and says whether a source is left to ask.
 func (k *Knowledge) findHeld(key extract.Key, now time.Time, found *known) {
-	held, _ := k.Cache.Get(key)
-	found.Finding = intel.Worse(found.Finding, held.Finding(now))
+	held, known := k.Cache.Get(key)
+	if known { // seldom
+		answer := held.Finding(now)
+		if p, ok := k.Providers[answer.Source]; ok {
+			answer.Source = p.Name
+		}
+		found.Finding = intel.Worse(found.Finding, answer)
+	}
 	if k.Scheduler == nil || found.Verdict == intel.Malicious && !found.Stale {
 		return
 	}
-	for i, source := range k.Sources {
-		switch {
+	for i := range k.Sources {
+		switch source := &k.Sources[i]; {
 		case !source.Types.Has(key.Type):
-		case held.Fresh(source.Name, now):
+		case known && held.Fresh(source.Name, now):
 			found.held = found.held.With(i)
 		default:
 			found.want = true
@@ -99,7 +117,7 @@ func (k *Knowledge) Held(key extract.Key, source string) bool {
 
 // Put keeps an answer, and what a malicious one relates to it.
 func (k *Knowledge) Put(a lookup.Answer) {
-	answer := cache.Answer{Source: a.Source, Origin: k.Origins[a.Source], Report: a.Report, Fetched: a.At}
+	answer := cache.Answer{Source: a.Source, Origin: k.Providers[a.Source].Origin, Report: a.Report, Fetched: a.At}
 	k.Cache.Put(a.Key, answer)
 	if a.Report.Verdict() != intel.Malicious {
 		return

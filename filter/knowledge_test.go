@@ -37,13 +37,19 @@ func newKnowledge(t testing.TB, feed string, sources ...lookup.Source) *Knowledg
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &Knowledge{Cache: memory, Sources: sources, Origins: map[string]intel.Origin{"crowd": intel.FromThreatCrowd, "otx": intel.FromOTX}}
+	k := &Knowledge{Cache: memory, Sources: sources, Providers: map[string]Provider{
+		"crowd": {intel.FromThreatCrowd, "crowd"}, "otx": {intel.FromOTX, "otx"},
+	}}
 	if len(sources) > 0 {
 		if k.Scheduler, err = lookup.New(lookup.Options{Sources: sources, Answers: k}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	k.SetOwn(localStore(t, feed), extract.Policy{}, true)
+	var store *local.Store
+	if feed != "" {
+		store = localStore(t, feed)
+	}
+	k.SetOwn(store, extract.Policy{}, true)
 	return k
 }
 
@@ -114,33 +120,56 @@ func TestFind(t *testing.T) {
 		held    lookup.SourceSet
 	}{
 		{name: "nothing known", value: "8.8.4.1", want: true},
-		{name: "local malicious asks nobody", feed: "8.8.4.1", value: "8.8.4.1", verdict: intel.Malicious, source: "mine"},
-		{name: "local malicious needs no cache", feed: "8.8.4.1", told: []told{{"crowd", "8.8.4.1", voted(1), 0}}, value: "8.8.4.1", verdict: intel.Malicious, source: "mine"},
-		{name: "local benign asks", feed: `{"value":"8.8.4.1","response_code":"1","votes":1}`, value: "8.8.4.1", verdict: intel.Benign, source: "mine", want: true},
-		{name: "local related asks", feed: "evil.com", value: "www.evil.com", verdict: intel.Related, source: "mine", want: true},
-		{name: "malicious answer", told: []told{{"crowd", "8.8.4.1", voted(-1), hour}}, value: "8.8.4.1", verdict: intel.Malicious, source: "crowd"},
-		{name: "malicious answer of the second", told: []told{{"otx", "8.8.4.1", voted(-1), hour}}, value: "8.8.4.1", verdict: intel.Malicious, source: "otx"},
+		{name: "local malicious asks nobody", feed: "8.8.4.1", value: "8.8.4.1", verdict: intel.Malicious,
+			source: "mine"},
+		{name: "local malicious needs no cache", feed: "8.8.4.1", told: []told{{"crowd", "8.8.4.1", voted(1), 0}},
+			value: "8.8.4.1", verdict: intel.Malicious, source: "mine"},
+		{name: "local benign asks", feed: `{"value":"8.8.4.1","response_code":"1","votes":1}`, value: "8.8.4.1",
+			verdict: intel.Benign, source: "mine", want: true},
+		{name: "local related asks", feed: "evil.com", value: "www.evil.com", verdict: intel.Related, source: "mine",
+			want: true},
+		{name: "malicious answer", told: []told{{"crowd", "8.8.4.1", voted(-1), hour}}, value: "8.8.4.1",
+			verdict: intel.Malicious, source: "crowd"},
+		{name: "malicious answer of the second", told: []told{{"otx", "8.8.4.1", voted(-1), hour}}, value: "8.8.4.1",
+			verdict: intel.Malicious, source: "otx"},
 		{name: "malicious before local benign", feed: `{"value":"8.8.4.1","response_code":"1","votes":1}`,
-			told: []told{{"crowd", "8.8.4.1", voted(-1), hour}}, value: "8.8.4.1", verdict: intel.Malicious, source: "crowd"},
-		{name: "one miss leaves the other", told: []told{{"crowd", "8.8.4.1", miss, hour}}, value: "8.8.4.1", want: true, held: lookup.SourceSet(0).With(0)},
-		{name: "the other way round", told: []told{{"otx", "8.8.4.1", miss, hour}}, value: "8.8.4.1", want: true, held: lookup.SourceSet(0).With(1)},
-		{name: "two misses", told: []told{{"crowd", "8.8.4.1", miss, hour}, {"otx", "8.8.4.1", miss, hour}}, value: "8.8.4.1", held: lookup.SourceSet(0).With(0).With(1)},
-		{name: "a miss and a benign answer", told: []told{{"crowd", "8.8.4.1", miss, hour}, {"otx", "8.8.4.1", voted(1), hour}},
+			told:  []told{{"crowd", "8.8.4.1", voted(-1), hour}},
+			value: "8.8.4.1", verdict: intel.Malicious, source: "crowd"},
+		{name: "one miss leaves the other", told: []told{{"crowd", "8.8.4.1", miss, hour}}, value: "8.8.4.1",
+			want: true, held: lookup.SourceSet(0).With(0)},
+		{name: "the other way round", told: []told{{"otx", "8.8.4.1", miss, hour}}, value: "8.8.4.1", want: true,
+			held: lookup.SourceSet(0).With(1)},
+		{name: "two misses", told: []told{{"crowd", "8.8.4.1", miss, hour}, {"otx", "8.8.4.1", miss, hour}},
+			value: "8.8.4.1", held: lookup.SourceSet(0).With(0).With(1)},
+		{name: "a miss and a benign answer", told: []told{{"crowd", "8.8.4.1", miss, hour},
+			{"otx", "8.8.4.1", voted(1), hour}},
 			value: "8.8.4.1", verdict: intel.Benign, source: "otx", held: lookup.SourceSet(0).With(0).With(1)},
-		{name: "an old miss", told: []told{{"crowd", "8.8.4.1", miss, 48 * hour}, {"otx", "8.8.4.1", miss, hour}}, value: "8.8.4.1", want: true, held: lookup.SourceSet(0).With(1)},
-		{name: "a stale answer is used and asked again", told: []told{{"crowd", "8.8.4.1", voted(-1), 9 * 24 * hour}, {"otx", "8.8.4.1", miss, hour}},
-			value: "8.8.4.1", verdict: intel.Malicious, source: "crowd", stale: true, want: true, held: lookup.SourceSet(0).With(1)},
-		{name: "a dead answer is forgotten", told: []told{{"crowd", "8.8.4.1", voted(-1), 60 * 24 * hour}}, value: "8.8.4.1", want: true},
-		{name: "a stale benign answer hides no fresh one", told: []told{{"otx", "8.8.4.1", voted(-1), hour}, {"crowd", "8.8.4.1", voted(1), 40 * 24 * hour}},
+		{name: "an old miss", told: []told{{"crowd", "8.8.4.1", miss, 48 * hour}, {"otx", "8.8.4.1", miss, hour}},
+			value: "8.8.4.1", want: true, held: lookup.SourceSet(0).With(1)},
+		{name: "a stale answer is used and asked again",
+			told:  []told{{"crowd", "8.8.4.1", voted(-1), 9 * 24 * hour}, {"otx", "8.8.4.1", miss, hour}},
+			value: "8.8.4.1", verdict: intel.Malicious, source: "crowd", stale: true, want: true,
+			held: lookup.SourceSet(0).With(1)},
+		{name: "a dead answer is forgotten", told: []told{{"crowd", "8.8.4.1", voted(-1), 60 * 24 * hour}},
+			value: "8.8.4.1", want: true},
+		{name: "a stale benign answer hides no fresh one",
+			told:  []told{{"otx", "8.8.4.1", voted(-1), hour}, {"crowd", "8.8.4.1", voted(1), 40 * 24 * hour}},
 			value: "8.8.4.1", verdict: intel.Malicious, source: "otx"},
-		{name: "only who knows the type is asked", told: []told{{"crowd", "joe@mail.com", miss, hour}}, value: "joe@mail.com", held: lookup.SourceSet(0).With(0)},
+		{name: "only who knows the type is asked", told: []told{{"crowd", "joe@mail.com", miss, hour}},
+			value: "joe@mail.com", held: lookup.SourceSet(0).With(0)},
 		{name: "private is not asked", value: "10.0.0.1"},
-		{name: "private is told locally", feed: "10.0.0.1", value: "10.0.0.1", verdict: intel.Malicious, source: "mine"},
-		{name: "documentation is told locally", feed: "203.0.113.0/24", value: "203.0.113.9", verdict: intel.Malicious, source: "mine"},
+		{name: "private is told locally", feed: "10.0.0.1", value: "10.0.0.1", verdict: intel.Malicious,
+			source: "mine"},
+		{name: "documentation is told locally", feed: "203.0.113.0/24", value: "203.0.113.9", verdict: intel.Malicious,
+			source: "mine"},
 		{name: "resolver is not asked", value: "8.8.8.8"},
-		{name: "resolver is told when listed", feed: "8.8.8.8", value: "8.8.8.8", verdict: intel.Malicious, source: "mine"},
-		{name: "resolver is not told by relation", feed: `{"value":"evil.com","response_code":"1","votes":-1,"resolutions":[{"ip_address":"8.8.8.8"}]}`, value: "8.8.8.8"},
-		{name: "private by local relation", feed: `{"value":"evil.com","response_code":"1","votes":-1,"resolutions":[{"ip_address":"10.0.0.1"}]}`,
+		{name: "resolver is told when listed", feed: "8.8.8.8", value: "8.8.8.8", verdict: intel.Malicious,
+			source: "mine"},
+		{name: "resolver is not told by relation",
+			feed:  `{"value":"evil.com","response_code":"1","votes":-1,"resolutions":[{"ip_address":"8.8.8.8"}]}`,
+			value: "8.8.8.8"},
+		{name: "private by local relation",
+			feed:  `{"value":"evil.com","response_code":"1","votes":-1,"resolutions":[{"ip_address":"10.0.0.1"}]}`,
 			value: "10.0.0.1", verdict: intel.Related, source: "mine"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -149,8 +178,10 @@ func TestFind(t *testing.T) {
 				k.Put(lookup.Answer{Key: parseKey(t, a.value), Source: a.source, Report: a.report, At: now.Add(-a.ago)})
 			}
 			got := k.find(parseKey(t, tt.value), now)
-			if got.Verdict != tt.verdict || got.Verdict != intel.NoVerdict && got.Source != tt.source || got.Stale != tt.stale {
-				t.Errorf("got %v of %q, stale %v; want %v of %q, stale %v", got.Verdict, got.Source, got.Stale, tt.verdict, tt.source, tt.stale)
+			if got.Verdict != tt.verdict || got.Verdict != intel.NoVerdict && got.Source != tt.source ||
+				got.Stale != tt.stale {
+				t.Errorf("got %v of %q, stale %v; want %v of %q, stale %v", got.Verdict, got.Source, got.Stale,
+					tt.verdict, tt.source, tt.stale)
 			}
 			if got.want != tt.want {
 				t.Errorf("want is %v, not %v", got.want, tt.want)
@@ -184,7 +215,8 @@ func TestFindAllowedAndOwned(t *testing.T) {
 	} {
 		got := k.find(parseKey(t, tt.value), now)
 		if got.Verdict != tt.verdict || got.skip != tt.skip || got.want {
-			t.Errorf("%s: got %v, %v, want %v; want %v, %v, false", tt.value, got.Verdict, got.skip, got.want, tt.verdict, tt.skip)
+			t.Errorf("%s: got %v, %v, want %v; want %v, %v, false", tt.value, got.Verdict, got.skip, got.want,
+				tt.verdict, tt.skip)
 		}
 		if !k.Held(parseKey(t, tt.value), "crowd") {
 			t.Errorf("%s: may be asked", tt.value)
@@ -223,7 +255,8 @@ func TestHeld(t *testing.T) {
 			after time.Duration
 			want  map[string]bool
 		}{
-			{time.Hour, map[string]bool{"miss.com crowd": true, "miss.com otx": false, "evil.com crowd": true, "evil.com otx": true, "new.com crowd": false}},
+			{time.Hour, map[string]bool{"miss.com crowd": true, "miss.com otx": false, "evil.com crowd": true,
+				"evil.com otx": true, "new.com crowd": false}},
 			{48 * time.Hour, map[string]bool{"miss.com crowd": false, "evil.com otx": true}},
 			{9 * 24 * time.Hour, map[string]bool{"evil.com crowd": false, "evil.com otx": false}},
 		} {
@@ -259,19 +292,23 @@ func TestPutRelates(t *testing.T) {
 		want   map[string]string // kind of relation, empty for none
 	}{
 		{"everything that it names", "evil.com", intel.Report{
-			Resolutions: resolutions("8.8.4.1"), Subdomains: []string{"www.evil.com", "evil.com"}, Emails: []string{"joe@mail.com"},
+			Resolutions: resolutions("8.8.4.1"), Subdomains: []string{"www.evil.com",
+				"evil.com"}, Emails: []string{"joe@mail.com"},
 			Hashes: []string{"2c5039f5d2c491e058d097fb29cdf9a8"},
 		}, map[string]string{
 			"8.8.4.1": intel.ByResolution, "www.evil.com": intel.BySubdomain, "joe@mail.com": intel.ByEmail,
 			"2c5039f5d2c491e058d097fb29cdf9a8": intel.ByHash, "mail.com": "",
 		}},
 		{"no special addresses", "evil.com", intel.Report{
-			Resolutions: resolutions("0.0.0.0", "127.0.0.1", "10.0.0.1", "192.0.2.1", "::1", "fe80::1", "2001:db8::1", "224.0.0.1", "255.255.255.255"),
+			Resolutions: resolutions("0.0.0.0", "127.0.0.1", "10.0.0.1", "192.0.2.1", "::1", "fe80::1", "2001:db8::1",
+				"224.0.0.1", "255.255.255.255"),
 		}, map[string]string{
-			"0.0.0.0": "", "127.0.0.1": "", "10.0.0.1": "", "192.0.2.1": "", "::1": "", "fe80::1": "", "2001:db8::1": "", "224.0.0.1": "", "255.255.255.255": "",
+			"0.0.0.0": "", "127.0.0.1": "", "10.0.0.1": "", "192.0.2.1": "", "::1": "", "fe80::1": "",
+			"2001:db8::1": "", "224.0.0.1": "", "255.255.255.255": "",
 		}},
 		{"no resolvers, own and allowed", "evil.com", intel.Report{
-			Resolutions: resolutions("8.8.8.8", "1.2.3.4"), Subdomains: []string{"dns.google", "www.owned.com", "allowed.com"},
+			Resolutions: resolutions("8.8.8.8", "1.2.3.4"), Subdomains: []string{"dns.google", "www.owned.com",
+				"allowed.com"},
 		}, map[string]string{"8.8.8.8": "", "1.2.3.4": "", "dns.google": "", "www.owned.com": "", "allowed.com": ""}},
 		{"nothing old", "evil.com", intel.Report{Resolutions: []intel.Resolution{
 			{Value: "8.8.4.1", Last: days(179)}, {Value: "8.8.4.2", Last: days(181)}, {Value: "8.8.4.3"},
@@ -280,11 +317,14 @@ func TestPutRelates(t *testing.T) {
 			"a.tenant0.com": intel.ByResolution, "b.tenant49.com": intel.ByResolution,
 		}},
 		{"strangers of a shared host", "8.8.4.1", intel.Report{
-			Resolutions: resolutions(append(tenants, "one.too.com")...), Hashes: []string{"2c5039f5d2c491e058d097fb29cdf9a8"},
+			Resolutions: resolutions(append(tenants,
+				"one.too.com")...), Hashes: []string{"2c5039f5d2c491e058d097fb29cdf9a8"},
 		}, map[string]string{
-			"a.tenant0.com": "", "b.tenant49.com": "", "one.too.com": "", "2c5039f5d2c491e058d097fb29cdf9a8": intel.ByHash,
+			"a.tenant0.com": "", "b.tenant49.com": "", "one.too.com": "",
+			"2c5039f5d2c491e058d097fb29cdf9a8": intel.ByHash,
 		}},
-		{"tenants of long ago", "8.8.4.1", intel.Report{Resolutions: append(resolutions(tenants...), intel.Resolution{Value: "one.too.com", Last: days(500)})},
+		{"tenants of long ago", "8.8.4.1", intel.Report{Resolutions: append(resolutions(tenants...),
+			intel.Resolution{Value: "one.too.com", Last: days(500)})},
 			map[string]string{"a.tenant0.com": intel.ByResolution, "one.too.com": ""}},
 		{"strangers below a public suffix", "duckdns.org", intel.Report{
 			Resolutions: resolutions("8.8.4.1"), Subdomains: []string{"joe.duckdns.org"},
@@ -292,7 +332,8 @@ func TestPutRelates(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			k := newKnowledge(t, "")
-			k.SetOwn(nil, extract.Policy{Own: listOf(t, "owned.com", "1.2.3.0/24"), Allow: listOf(t, "allowed.com")}, true)
+			k.SetOwn(nil, extract.Policy{Own: listOf(t, "owned.com", "1.2.3.0/24"), Allow: listOf(t, "allowed.com")},
+				true)
 			report := tt.report
 			report.Known, report.Voted, report.Votes = true, true, -1
 			k.Put(said(t, tt.value, &report, now))
@@ -378,7 +419,8 @@ func TestFindDoesNotAllocate(t *testing.T) {
 	k := newKnowledge(t, "evil.com\n203.0.113.0/24", askable("crowd", extract.AllTypes))
 	now := time.Now()
 	k.Put(said(t, "8.8.4.1", voted(-1), now))
-	for _, value := range []string{"evil.com", "203.0.113.9", "8.8.4.1", "8.8.4.2", "good.com", "2c5039f5d2c491e058d097fb29cdf9a8", "joe@mail.com"} {
+	for _, value := range []string{"evil.com", "203.0.113.9", "8.8.4.1", "8.8.4.2", "good.com",
+		"2c5039f5d2c491e058d097fb29cdf9a8", "joe@mail.com"} {
 		key := parseKey(t, value)
 		if n := testing.AllocsPerRun(100, func() { k.find(key, now) }); n != 0 {
 			t.Errorf("%s: %v allocations", value, n)

@@ -43,7 +43,7 @@ func knowing(t *testing.T, a lookup.Answer) *Knowledge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &Knowledge{Cache: memory, Origins: map[string]intel.Origin{"src": intel.FromThreatCrowd}}
+	k := &Knowledge{Cache: memory, Providers: map[string]Provider{"src": {intel.FromThreatCrowd, "src"}}}
 	k.SetOwn(nil, extract.Policy{}, true)
 	k.Put(a)
 	return k

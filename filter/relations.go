@@ -25,8 +25,10 @@ func relations(a lookup.Answer, policy extract.Policy) iter.Seq[intel.Relation] 
 	strangers := strangersIn(a)
 	return func(yield func(intel.Relation) bool) {
 		for r := range a.Report.Relations() {
-			tells := r.Key != a.Key && r.Kind != strangers && !outdated(r.Last, a.At) && policy.Skip(r.Key) == extract.Worth
-			if tells && !yield(r) {
+			if r.Key == a.Key || r.Kind == strangers || outdated(r.Last, a.At) || policy.Skip(r.Key) != extract.Worth {
+				continue
+			}
+			if !yield(r) {
 				return
 			}
 		}
@@ -35,8 +37,8 @@ func relations(a lookup.Answer, policy extract.Policy) iter.Seq[intel.Relation] 
 
 func outdated(last, now time.Time) bool { return !last.IsZero() && now.Sub(last) > maxRelationAge }
 
-// strangersIn returns the kind of relations by which an answer names what belongs to others: the names at a shared host,
-// those below a public suffix. It is empty when there is none.
+// strangersIn returns the kind of relations by which an answer names what belongs to others: the names at a shared
+// host, or those below a public suffix. It is empty when there is none.
 func strangersIn(a lookup.Answer) string {
 	switch a.Key.Type {
 	case extract.IP:

@@ -120,14 +120,7 @@ func (s *Scheduler) Explain(key extract.Key) (e Explanation, ok bool) {
 	if !ok || e.Asking {
 		return e, ok
 	}
-	soonest := forever
-	for _, a := range s.askers {
-		if todo.Has(a.place) {
-			queue := float64(e.Place-1) / float64(a.Rate) * float64(time.Second)
-			soonest = min(soonest, max(0, a.delay(now))+time.Duration(min(queue, float64(maxAskIn))))
-		}
-	}
-	e.AskIn = max(e.AskIn, soonest)
+	e.AskIn = max(e.AskIn, s.soonest(e.Place, todo))
 	return e, ok
 }
 
@@ -143,19 +136,24 @@ func (t *Table) Explain(key extract.Key, now time.Time) (e Explanation, todo Sou
 	}
 	at := t.since(now)
 	t.refresh(entry, at)
-	evidence := t.groups.of(entry.group)
+	return t.explain(entry, t.placeOf(entry, at), at), entry.todo, true
+}
+
+// explain tells why e stands at place.
+func (t *Table) explain(e *entry, place int, at seconds) Explanation {
+	evidence := t.groups.of(e.group)
 	return Explanation{
-		Seen:           int(entry.n),
-		Asking:         entry.asking,
-		Place:          t.placeOf(entry, at),
-		Score:          entry.score,
-		Probability:    entry.p,
-		Worth:          entry.worth(at),
-		Parts:          t.parts(entry, at),
+		Seen:           int(e.n),
+		Asking:         e.asking,
+		Place:          place,
+		Score:          e.score,
+		Probability:    e.p,
+		Worth:          e.worth(at),
+		Parts:          t.parts(e, at),
 		GroupAnswers:   int(evidence.answers),
 		GroupMalicious: int(evidence.malicious),
-		AskIn:          max(0, (entry.retry - at).duration()),
-	}, entry.todo, true
+		AskIn:          max(0, (e.retry - at).duration()),
+	}
 }
 
 // parts names what the probability of e is made of.

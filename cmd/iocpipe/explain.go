@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"iocpipe/cache"
 	"iocpipe/extract"
 	"iocpipe/filter"
 	"iocpipe/filter/annotate"
@@ -51,6 +52,7 @@ type explainer struct {
 	scanner  extract.Scanner
 	know     *filter.Knowledge
 	networks []network
+	stateDir string // empty without state
 }
 
 func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explainer, error) {
@@ -61,7 +63,11 @@ func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explaine
 	if err != nil {
 		return nil, err
 	}
-	know, err := sources.knowledge(nil, nil, nil)
+	dir, state, err := sources.existingState()
+	if err != nil {
+		return nil, err
+	}
+	know, err := sources.knowledge(networks, state, nil, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +78,7 @@ func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explaine
 	}
 	scanner, err := scan.scanner()
 	scanner.Explain = true
-	return &explainer{con, scanner, know, networks}, err
+	return &explainer{con, scanner, know, networks, dir}, err
 }
 
 func (e *explainer) lines(r io.Reader) error {
@@ -122,16 +128,55 @@ func (e *explainer) match(line []byte, m extract.Match) {
 		fmt.Fprintf(w, "  %s  dropped · %s · %s\n", raw, m.Rule, where)
 		return
 	}
+	held := e.know.Cache.Fetch(m.Key)
 	found, skip := e.know.Find(m.Key, time.Now())
 	fmt.Fprintf(w, "  %s  %s %s · %s\n", raw, m.Type, annotate.Safe(m.Value), where)
 	if skip != extract.Worth {
 		fmt.Fprintf(w, "    not asked · %s\n", skip)
 	}
-	e.known(m.Key, found, skip)
+	e.answers(held)
+	e.known(m.Key, found, skip, held)
+	e.queue(m.Key)
+}
+
+// answers prints what sources have said, and until when that holds.
+func (e *explainer) answers(held cache.Held) {
+	for _, a := range held.Answers {
+		says, holds := a.Report.Verdict().String(), "holds until"
+		if !a.Report.Known {
+			says = "not known"
+		}
+		if time.Now().After(a.Expires) {
+			holds = "stale since"
+		}
+		fmt.Fprintf(e.con.stdout, "    answer · %s: %s · asked %s, %s %s\n", annotate.Safe(a.Source), says,
+			a.Fetched.UTC().Format(time.DateTime), holds, a.Expires.UTC().Format(time.DateTime))
+	}
+}
+
+// queue prints where the key waits in running processes, and why there.
+func (e *explainer) queue(key extract.Key) {
+	if e.stateDir == "" {
+		return
+	}
+	for _, q := range readQueues(e.stateDir, key) {
+		if q.Asking {
+			fmt.Fprintf(e.con.stdout, "    waits · seen %d times, being asked now\n", q.Seen)
+			continue
+		}
+		fmt.Fprintf(e.con.stdout, "    waits · seen %d times, place %d, asked in about %s\n", q.Seen, q.Place, roundTime(q.AskIn))
+		fmt.Fprintf(e.con.stdout, "      score %.3f = probability %.3f × worth %.2f\n", q.Score, q.Probability, q.Worth)
+		for _, part := range q.Parts {
+			fmt.Fprintf(e.con.stdout, "      %+.1f %s\n", part.Weight, part.Name)
+		}
+		if q.GroupAnswers > 0 {
+			fmt.Fprintf(e.con.stdout, "      its neighbourhood: %d answers, %d malicious\n", q.GroupAnswers, q.GroupMalicious)
+		}
+	}
 }
 
 // known prints what is known of key, or who would be asked.
-func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Skip) {
+func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Skip, held cache.Held) {
 	w := e.con.stdout
 	switch {
 	case skip == extract.Allowed:
@@ -149,6 +194,9 @@ func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Ski
 		fmt.Fprintln(w, "    unknown · no local intelligence names it, and no network source is given")
 	}
 	for _, n := range e.networks {
+		if held.Fresh(n.Name, time.Now()) {
+			continue
+		}
 		if !n.Types.Has(key.Type) {
 			fmt.Fprintf(w, "    not asked · --ask does not name %s for %s\n", key.Type, n.Name)
 			continue

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"iocpipe/cache/host"
 	"iocpipe/extract"
 	"iocpipe/filter"
 	"iocpipe/filter/annotate"
@@ -50,6 +51,9 @@ It never waits for the network and never drops a line.
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, files []string) (err error) {
 			if f.sources.configured, err = settle(cmd); err != nil {
+				return err
+			}
+			if err := f.misspelt(cmd, files); err != nil {
 				return err
 			}
 			return f.run(cmd.Context(), con, files)
@@ -99,11 +103,28 @@ func (f *filterFlags) validate() error {
 	return f.sources.validate()
 }
 
+// misspelt tells of a first FILE that is none but looks like a command. With a source there to ask it is taken for the
+// file that it says it is.
+func (f *filterFlags) misspelt(cmd *cobra.Command, files []string) error {
+	if len(f.sources.intel) > 0 || len(files) == 0 {
+		return nil
+	}
+	if _, err := os.Stat(files[0]); err == nil {
+		return nil
+	}
+	cmd.Root().SuggestionsMinimumDistance = 2
+	if names := cmd.Root().SuggestionsFor(files[0]); len(names) > 0 {
+		return usagef("%s is neither a command nor a file; did you mean %s?", annotate.Safe(files[0]), strings.Join(names, ", "))
+	}
+	return nil
+}
+
 // A session is one run of the filter.
 type session struct {
 	*filterFlags
 	con     console
 	stream  *stream
+	state   *host.State // nil without
 	know    *filter.Knowledge
 	mine    *own
 	out     *output
@@ -156,7 +177,10 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 	if s.way, err = f.late.newLateWay(s.out, f.maxRelated, s.stream.complain); err != nil {
 		return nil, err
 	}
-	if s.know, err = f.sources.knowledge(networks, s.stream.health, s.way.onAnswer); err != nil {
+	if len(networks) > 0 {
+		s.state = f.sources.openState(s.stream.complain)
+	}
+	if s.know, err = f.sources.knowledge(networks, s.state, s.healthChanged, s.way.onAnswer); err != nil {
 		return nil, err
 	}
 	s.way.attach(s.know, &f.late)
@@ -192,6 +216,11 @@ func (s *session) workers() int {
 // close ends what the lines left open, prints the balance, and returns what the command ends with.
 func (s *session) close(err error, took time.Duration) error {
 	s.way.close(s.con.stderr)
+	if s.state != nil {
+		if e := s.state.Close(); e != nil {
+			s.stream.complain(fmt.Errorf("state: %w", e))
+		}
+	}
 	if e := s.out.Close(); err == nil {
 		err = e
 	}
@@ -219,6 +248,10 @@ func (s *session) start() (stop func()) {
 			_ = s.know.Scheduler.Run(ctx) // it ends only with ctx
 		}
 	}()
+	if s.state != nil {
+		keepFresh(ctx, s.know.Cache, s.stream.complain)
+		go tellQueue(ctx, stateDir(s.sources.state), s.know.Scheduler)
+	}
 	go s.mine.watch(ctx, again)
 	go func() {
 		for {
@@ -285,6 +318,18 @@ func (s *stream) health(h lookup.Health) {
 	fmt.Fprintf(s.con.stderr, "iocpipe: source %s is down: %v; lines flow on, and it is tried again from time to time\n", h.Source, h.Err)
 }
 
+// healthChanged tells people and the state how a source is.
+func (s *session) healthChanged(h lookup.Health) {
+	s.stream.health(h)
+	if s.state != nil {
+		note := ""
+		if h.Err != nil {
+			note = h.Err.Error()
+		}
+		s.state.NoteHealth(host.Health{Source: h.Source, Up: h.Up, Note: note, At: time.Now()})
+	}
+}
+
 // unanswered says of a source that it answered nothing at all, when it was not asked often enough to be called down.
 func unanswered(s *stream, know *filter.Knowledge) {
 	if know.Scheduler == nil {
@@ -301,6 +346,9 @@ func unanswered(s *stream, know *filter.Knowledge) {
 // report ends with the balance, on a terminal, and with --stats with all that was counted.
 func (s *session) report(took time.Duration) {
 	w, tally := s.con.stderr, &s.tally
+	if isTerminal(s.con.stdout) && s.out.midLine {
+		fmt.Fprintln(w) // the last line came without an ending
+	}
 	if hidden := tally.Hidden.Load(); hidden > 0 {
 		fmt.Fprintf(w, "iocpipe: --allow hid %s malicious indicators\n", thousands(hidden))
 	}

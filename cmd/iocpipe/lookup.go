@@ -9,12 +9,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/time/rate"
-
+	"iocpipe/cache"
+	"iocpipe/cache/host"
 	"iocpipe/extract"
 	"iocpipe/filter"
 	"iocpipe/filter/annotate"
 	"iocpipe/intel"
+	"iocpipe/lookup"
 )
 
 // lookupFlags are the flags of lookup.
@@ -57,7 +58,7 @@ own is never sent to a network source; local intelligence is asked all the same.
 	return cmd
 }
 
-func (f *lookupFlags) run(ctx context.Context, con console, values []string) error {
+func (f *lookupFlags) run(ctx context.Context, con console, values []string) (err error) {
 	if f.typ != "" && f.typ != extract.Antivirus.String() {
 		return usagef("--type %q: use antivirus; the other types are told by their form", f.typ)
 	}
@@ -78,7 +79,13 @@ func (f *lookupFlags) run(ctx context.Context, con console, values []string) err
 		}
 	}
 	s := newStream(con, inputFlags{})
-	know, err := f.sources.knowledge(nil, nil, nil)
+	var state *host.State
+	if len(networks) > 0 {
+		if state = f.sources.openState(s.complain); state != nil {
+			defer func() { err = errors.Join(err, state.Close()) }()
+		}
+	}
+	know, err := f.sources.knowledge(networks, state, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -87,8 +94,11 @@ func (f *lookupFlags) run(ctx context.Context, con console, values []string) err
 		return err
 	}
 	asker := asker{con: con, json: f.json, know: know, networks: networks, mayAsk: !s.failed || len(f.scan.allow) == 0}
-	for _, n := range networks {
-		asker.limits = append(asker.limits, rate.NewLimiter(n.Rate, n.Burst))
+	for i, source := range know.Sources {
+		asker.networks[i].Budget = source.Budget
+		if source.Budget == nil {
+			asker.networks[i].Budget = lookup.NewBucket(source.Rate, source.Burst)
+		}
 	}
 	for _, key := range keys {
 		if err := asker.ask(ctx, key); err != nil {
@@ -104,41 +114,74 @@ type asker struct {
 	json     bool
 	know     *filter.Knowledge
 	networks []network
-	limits   []*rate.Limiter
 	mayAsk   bool
 }
 
 // ask prints what is known of key. Its error joins those of the sources that did not answer.
 func (a *asker) ask(ctx context.Context, key extract.Key) error {
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	found, skip := a.know.Find(key, time.Now())
+	found, skip := a.know.FindLocal(key)
 	if found.Verdict != intel.NoVerdict {
-		a.print(key, found, time.Now())
+		a.print(key, found, time.Now(), true)
 	}
 	answered := found.Verdict != intel.NoVerdict
 	var errs []error
-	for i, n := range a.networks {
+	for _, n := range a.networks {
 		if reason := a.silence(n, key, skip); reason != "" {
 			fmt.Fprintf(a.con.stderr, "iocpipe: %s is not asked about %s: %s\n", n.Name, annotate.Safe(key.Value), reason)
 			continue
 		}
-		if err := a.limits[i].Wait(ctx); err != nil {
-			return err
-		}
-		report, err := n.Provider.Lookup(ctx, key)
+		answer, cached, err := a.question(ctx, n, key)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", n.Name, err))
 			continue
 		}
 		answered = true
-		a.print(key, intel.Finding{Verdict: report.Verdict(), Origin: intel.FromThreatCrowd, Source: n.Name, Report: &report}, time.Now())
+		a.print(key, intel.Finding{Verdict: answer.Report.Verdict(), Origin: answer.Origin, Source: n.shown, Report: answer.Report}, answer.Fetched, cached)
 	}
 	if !answered && len(errs) == 0 && !a.json {
 		fmt.Fprintf(a.con.stdout, "%s  nothing known\n", annotate.Safe(key.Value))
 	}
 	return errors.Join(errs...)
+}
+
+// question returns the answer of n about key: the one that is kept, while it holds, or else a new one when the budget
+// allows it, which is then kept.
+func (a *asker) question(ctx context.Context, n network, key extract.Key) (answer cache.Answer, cached bool, err error) {
+	const elsewhere = 200 * time.Millisecond // until another process has its answer
+	for {
+		held := a.know.Cache.Fetch(key)
+		if answer, ok := held.Answer(n.Name); ok && time.Now().Before(answer.Expires) {
+			return answer, true, nil
+		}
+		wait := n.Budget.Delay(time.Now())
+		if wait == 0 {
+			switch n.Budget.Take(key, time.Now()) {
+			case cache.Granted:
+				return a.request(ctx, n, key)
+			case cache.Elsewhere:
+				wait = elsewhere
+			}
+		}
+		select {
+		case <-time.After(max(wait, time.Millisecond)):
+		case <-ctx.Done():
+			return answer, false, ctx.Err()
+		}
+	}
+}
+
+// request asks n about key, for which a token was taken.
+func (a *asker) request(ctx context.Context, n network, key extract.Key) (answer cache.Answer, cached bool, err error) {
+	outcome := "error"
+	defer func() { n.Budget.Done(key, outcome, time.Now()) }()
+	report, err := n.Provider.Lookup(ctx, key)
+	if err != nil {
+		return answer, false, err
+	}
+	outcome = report.Verdict().String()
+	now := time.Now()
+	a.know.Put(lookup.Answer{Key: key, Source: n.Name, Report: &report, Related: lookup.RelatedKeys(&report), At: now})
+	return cache.Answer{Source: n.Name, Origin: intel.FromThreatCrowd, Report: &report, Fetched: now}, false, nil
 }
 
 // silence says why a source is not asked about key; it is empty when it is.
@@ -154,16 +197,16 @@ func (a *asker) silence(n network, key extract.Key, skip extract.Skip) string {
 	return ""
 }
 
-func (a *asker) print(key extract.Key, found intel.Finding, at time.Time) {
+func (a *asker) print(key extract.Key, found intel.Finding, at time.Time, cached bool) {
 	if a.json {
-		_, _ = a.con.stdout.Write(appendLookup(nil, key, found, at))
+		_, _ = a.con.stdout.Write(appendLookup(nil, key, found, at, cached))
 		return
 	}
 	printFinding(a.con, key, found)
 }
 
 // appendLookup appends a report line with where it comes from.
-func appendLookup(dst []byte, key extract.Key, found intel.Finding, at time.Time) []byte {
+func appendLookup(dst []byte, key extract.Key, found intel.Finding, at time.Time, cached bool) []byte {
 	report := found.Report
 	if found.Verdict == intel.Related || report == nil {
 		report = new(intel.Report)
@@ -181,7 +224,7 @@ func appendLookup(dst []byte, key extract.Key, found intel.Finding, at time.Time
 	dst = append(dst, `,"fetched_at":"`...)
 	dst = at.UTC().AppendFormat(dst, time.RFC3339)
 	dst = append(dst, `","cached":`...)
-	dst = strconv.AppendBool(dst, found.Origin == intel.FromLocal)
+	dst = strconv.AppendBool(dst, cached)
 	return append(dst, "}\n"...)
 }
 

@@ -51,10 +51,14 @@ func main() {
 
 // run runs the command line args and returns its exit code. It is the one place where errors become exit codes.
 func run(args []string, con console) int {
-	root := newRootCommand(con)
+	told := &results{w: con.stdout}
+	root := newRootCommand(con, told)
 	root.SetArgs(args)
 	err := root.Execute()
 	if err == nil {
+		err = told.err
+	}
+	if err == nil || errors.Is(err, syscall.EPIPE) { // that nobody reads on is no failure
 		return exitOK
 	}
 	exit := exitError{exitFailed, err.Error()}
@@ -65,13 +69,34 @@ func run(args []string, con console) int {
 	return exit.code
 }
 
-func newRootCommand(con console) *cobra.Command {
+// results is standard output for commands that print for people. It remembers what went wrong, so that not every line
+// printed needs a look; that nobody reads any more is nothing wrong.
+type results struct {
+	w   io.Writer
+	err error
+}
+
+// Write writes p, or returns the first error again.
+func (r *results) Write(p []byte) (n int, err error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	if n, err = r.w.Write(p); err != nil && !errors.Is(err, syscall.EPIPE) {
+		r.err = fmt.Errorf("output: %w", err)
+	}
+	return n, err
+}
+
+func newRootCommand(con console, told *results) *cobra.Command {
+	tell := con
+	tell.stdout = told
 	root := newFilterCommand(con)
 	named := newFilterCommand(con)
 	root.Use, named.Use = "iocpipe [FILE…]", "filter [FILE…]"
 	named.Short = "Annotate lines: what iocpipe does without a command"
-	root.AddCommand(named, newExtractCommand(con), newLookupCommand(con), newVoteCommand(con), newExplainCommand(con),
-		newVerifyCommand(con), newPlanCommand(con), newVersionCommand(con))
+	root.AddCommand(named, newExtractCommand(con), newLookupCommand(tell), newVoteCommand(tell), newExplainCommand(tell),
+		newVerifyCommand(tell), newPlanCommand(tell), newCacheCommand(tell),
+		newAskingCommand(tell), newVersionCommand(tell))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetIn(con.stdin)

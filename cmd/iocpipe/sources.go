@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"iocpipe/cache"
+	"iocpipe/cache/host"
 	"iocpipe/extract"
 	"iocpipe/filter"
 	"iocpipe/filter/annotate"
@@ -46,7 +47,8 @@ func (f *sourceFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.rate, "rate", "", "budget of a network source, requests per time, as 1/10s (default 1/10s; 50/1s for loopback and private hosts)")
 	flags.IntVar(&f.burst, "burst", 0, "requests that may be made at once (default 5; 50 for loopback and private hosts)")
 	flags.StringVar(&f.ask, "ask", "", "types that network sources may be asked about (default ip,domain,hash,antivirus; all for loopback and private hosts)")
-	flags.StringVar(&f.state, "state", "none", "where answers are kept between runs: none, which is memory alone")
+	flags.StringVar(&f.state, "state", "", "`DIR` where answers and budgets are kept for all processes of the host; none is memory alone "+
+		"(default $STATE_DIRECTORY, /var/lib/iocpipe or ~/.local/state/iocpipe)")
 	flags.IntVar(&f.cacheSize, "cache-size", cache.DefaultSize, "answers held in memory")
 	flags.IntVar(&f.maxWaiting, "max-waiting", lookup.DefaultMaxWaiting, "indicators that may wait for a question")
 	f.ttl = cache.DefaultLifetimes
@@ -60,9 +62,6 @@ func (f *sourceFlags) validate() error {
 	if f.cacheSize < 1 {
 		return usagef("--cache-size %d: must be at least 1", f.cacheSize)
 	}
-	if f.state != "none" {
-		return usagef("--state %q: only none is there", f.state)
-	}
 	if f.maxWaiting < 1 {
 		return usagef("--max-waiting %d: must be at least 1", f.maxWaiting)
 	}
@@ -74,8 +73,9 @@ func (f *sourceFlags) validate() error {
 
 // A network is one source that is asked over the network, and its client.
 type network struct {
-	lookup.Source
-	client *threatcrowd.Client
+	lookup.Source // by the name under which its budget and answers are kept: the configured one, or its host
+	client        *threatcrowd.Client
+	shown         string // the name that is written on events
 }
 
 // split parts --intel into network sources and the paths of local intelligence.
@@ -126,13 +126,22 @@ func (f *sourceFlags) network(source string) (network, error) {
 	if err != nil {
 		return network{}, usagef("--intel: %v", err)
 	}
-	n := network{client: client}
+	n := network{client: client, shown: settings.Name}
 	n.Name, n.Provider = settings.Name, client
 	if n.Name == "" {
-		n.Name = "ThreatCrowd"
+		n.Name, n.shown = hostOf(source), "ThreatCrowd"
 	}
 	n.Rate, n.Burst, n.Types, err = f.budget(settings, client.Local())
 	return n, err
+}
+
+// hostOf returns the host, and the port if it is named, of a URL that has been checked.
+func hostOf(source string) string {
+	u, err := url.Parse(source)
+	if err != nil {
+		return source
+	}
+	return u.Host
 }
 
 // settings returns the configuration's entry for source, with the flags in its gaps.
@@ -196,16 +205,22 @@ func parseRate(s string) (rate.Limit, error) {
 }
 
 // knowledge sets up what answers, but for what the user's own files say. The scheduler is there when a network source
-// is, and asks nothing until its Run.
-func (f *sourceFlags) knowledge(networks []network, onHealth func(lookup.Health), onAnswer func(lookup.Answer)) (*filter.Knowledge, error) {
+// is, and asks nothing until its Run. state, which may be nil, keeps answers and budgets.
+func (f *sourceFlags) knowledge(networks []network, state *host.State, onHealth func(lookup.Health), onAnswer func(lookup.Answer)) (*filter.Knowledge, error) {
 	memory, err := cache.NewMemory(f.cacheSize, f.ttl)
 	if err != nil {
 		return nil, err
 	}
-	know := &filter.Knowledge{Cache: memory, Origins: make(map[string]intel.Origin)}
+	if state != nil {
+		memory.Over(state)
+	}
+	know := &filter.Knowledge{Cache: memory, Providers: make(map[string]filter.Provider)}
 	for _, n := range networks {
+		if state != nil {
+			n.Budget = state.Budget(n.Name, float64(n.Rate), n.Burst)
+		}
 		know.Sources = append(know.Sources, n.Source)
-		know.Origins[n.Name] = intel.FromThreatCrowd
+		know.Providers[n.Name] = filter.Provider{Origin: intel.FromThreatCrowd, Name: n.shown}
 	}
 	if len(networks) == 0 {
 		return know, nil

@@ -65,11 +65,15 @@ func (s *stream) problem() string {
 	return s.wrong
 }
 
-// do runs until the end of the inputs, or for drainTime after ctx is done. workers is how many blocks are handled at
+// do runs until the end of the inputs, or for drainTime after ctx is done: at once when a person types them. workers is how many blocks are handled at
 // once; 0 stands for one a core.
 func (s *stream) do(ctx context.Context, src filter.Source, w io.Writer, newWorker func() filter.Worker, long filter.Worker, workers int) (err error) {
+	drain := drainTime
+	if isTerminal(s.con.stdin) {
+		drain = 0
+	}
 	s.stats, err = filter.Run(ctx, src, w, newWorker, filter.Options{
-		Workers: workers, MaxLine: s.in.maxLine, Drain: drainTime, Long: long, Failed: s.complain,
+		Workers: workers, MaxLine: s.in.maxLine, Drain: drain, Long: long, Failed: s.complain,
 	})
 	return err
 }

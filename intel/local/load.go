@@ -55,7 +55,8 @@ func filesBelow(root string) iter.Seq2[string, error] {
 		if target, err := filepath.EvalSymlinks(root); err == nil {
 			root = target // a link is not walked into
 		}
-		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error { // errs only with what is returned
+		// WalkDir errs only with what is returned to it.
+		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
 			case path != root && strings.HasPrefix(d.Name(), "."):

@@ -70,9 +70,11 @@ func TestLongReportLine(t *testing.T) {
 	for i := range 10_000 {
 		fmt.Fprintf(&subdomains, `,"host%d.evil.test"`, i)
 	}
-	s := storeOf(t, "a", "203.0.113.7\n"+line("evil.test", malicious+`,"subdomains":["www.evil.test"`+subdomains.String()+"]")+"203.0.113.8\n")
+	s := storeOf(t, "a", "203.0.113.7\n"+line("evil.test",
+		malicious+`,"subdomains":["www.evil.test"`+subdomains.String()+"]")+"203.0.113.8\n")
 	for value, want := range map[string]string{
-		"203.0.113.7": "malicious in a", "203.0.113.8": "malicious in a", "host9999.evil.test": "related by subdomain of evil.test in a",
+		"203.0.113.7": "malicious in a", "203.0.113.8": "malicious in a",
+		"host9999.evil.test": "related by subdomain of evil.test in a",
 	} {
 		if got := told(s.Find(keyOf(t, value))); got != want {
 			t.Errorf("%s: got %q, want %q", value, got, want)
@@ -129,7 +131,8 @@ func TestLoadFolders(t *testing.T) {
 			t.Errorf("%v, %d entries, want 3", errs, s.Len())
 		}
 		for value, want := range map[string]string{
-			"evil.test": "malicious in feed.v2", "203.0.113.7": "malicious in noext", "203.0.113.8": "malicious in shown",
+			"evil.test": "malicious in feed.v2", "203.0.113.7": "malicious in noext",
+			"203.0.113.8": "malicious in shown",
 		} {
 			if got := told(s.Find(keyOf(t, value))); got != want {
 				t.Errorf("%s: got %q, want %q", value, got, want)
@@ -184,7 +187,8 @@ func FuzzLoad(f *testing.F) {
 		for typ, entries := range s.exact {
 			listed += len(entries)
 			for value := range entries {
-				if f := s.Find(extract.Key{Type: extract.Type(typ), Value: value}); f.Verdict < intel.Benign || f.Verdict == intel.Related {
+				if f := s.Find(extract.Key{Type: extract.Type(typ), Value: value}); f.Verdict < intel.Benign ||
+					f.Verdict == intel.Related {
 					t.Errorf("%q: found %v", value, f.Verdict)
 				}
 			}

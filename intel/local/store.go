@@ -82,26 +82,29 @@ func (s *Store) Find(key extract.Key) intel.Finding {
 	if s == nil {
 		return intel.Finding{}
 	}
-	var found, above intel.Finding
-	if e := s.exact[key.Type][key.Value]; e != nil {
-		found = e.finding()
-	}
+	found := s.exact[key.Type][key.Value]
+	var cover, parent *entry
+	var above string
 	switch key.Type {
 	case extract.IP:
-		above = s.findNetwork(key.Value)
+		cover = s.findNetwork(key.Value)
 	case extract.Domain:
-		above = s.findAbove(key.Value)
+		cover, parent, above = s.findAbove(key.Value)
 	}
-	if above.Verdict == intel.Malicious {
-		return intel.Worse(found, above)
+	if cover != nil && (found == nil || found.report.Verdict() < cover.report.Verdict()) {
+		found = cover
 	}
-	if found.Verdict != intel.NoVerdict {
-		return found
+	if found != nil {
+		return found.finding()
 	}
 	if r, ok := s.relations[key]; ok {
 		return r.finding()
 	}
-	return above
+	if parent != nil {
+		r := relation{via: extract.Key{Type: extract.Domain, Value: above}, kind: intel.ByParent, entry: parent}
+		return r.finding()
+	}
+	return intel.Finding{}
 }
 
 // A network is an entry of a list. Networks are nested or apart.
@@ -128,37 +131,37 @@ func (s *Store) innermost(i int, addr netip.Addr) int {
 	return i
 }
 
-// findNetwork returns what the smallest network says that holds the address. It takes one search, however many lengths
-// of prefixes there are.
-func (s *Store) findNetwork(value string) intel.Finding {
+// findNetwork returns the entry of the smallest network that holds the address, or nil. It takes one search, however
+// many lengths of prefixes there are.
+func (s *Store) findNetwork(value string) *entry {
 	if len(s.networks) == 0 {
-		return intel.Finding{}
+		return nil
 	}
 	addr, err := netip.ParseAddr(value)
 	if err != nil {
-		return intel.Finding{}
+		return nil
 	}
 	behind := sort.Search(len(s.networks), func(i int) bool { return addr.Less(s.networks[i].Addr()) })
 	if i := s.innermost(behind-1, addr); i >= 0 {
-		return s.networks[i].finding()
+		return s.networks[i].entry
 	}
-	return intel.Finding{}
+	return nil
 }
 
-// findAbove returns what the entries say that stand above a name: *.domain covers it fully, a malicious domain relates
-// it, the nearest first.
-func (s *Store) findAbove(name string) (found intel.Finding) {
-	_, parent, _ := strings.Cut(name, ".")
-	for ; strings.IndexByte(parent, '.') >= 0; _, parent, _ = strings.Cut(parent, ".") { // what is listed has a dot
-		if e := s.below[parent]; e != nil {
-			return e.finding()
+// findAbove returns the entry of the *.domain that covers a name, or else of the nearest malicious domain above it,
+// which relates it.
+func (s *Store) findAbove(name string) (cover, parent *entry, above string) {
+	_, upper, _ := strings.Cut(name, ".")
+	for ; strings.IndexByte(upper, '.') >= 0; _, upper, _ = strings.Cut(upper, ".") { // what is listed has a dot
+		if e := s.below[upper]; e != nil {
+			return e, nil, ""
 		}
-		e := s.exact[extract.Domain][parent]
-		if e != nil && found.Verdict == intel.NoVerdict && e.report.Verdict() == intel.Malicious && sameOwner(name, parent) {
-			found = (&relation{via: extract.Key{Type: extract.Domain, Value: parent}, kind: intel.ByParent, entry: e}).finding()
+		e := s.exact[extract.Domain][upper]
+		if e != nil && parent == nil && e.report.Verdict() == intel.Malicious && sameOwner(name, upper) {
+			parent, above = e, upper
 		}
 	}
-	return found
+	return nil, parent, above
 }
 
 // sameOwner reports whether no public suffix, of the list's private section neither, is parent or stands between it and
@@ -179,7 +182,8 @@ func (s *Store) addEntry(key extract.Key, e *entry) {
 			}
 		}
 	}
-	if old := s.exact[key.Type][key.Value]; verdict > intel.NoVerdict && (old == nil || old.report.Verdict() < verdict) {
+	old := s.exact[key.Type][key.Value]
+	if verdict > intel.NoVerdict && (old == nil || old.report.Verdict() < verdict) {
 		s.exact[key.Type][key.Value] = e
 	}
 }

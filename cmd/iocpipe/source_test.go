@@ -1,0 +1,134 @@
+package main
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"iocpipe/extract"
+	"iocpipe/intel"
+	"iocpipe/lookup/lookuptest"
+)
+
+// patience is how long a test waits for something that has to come. It never comes later where the program is right.
+const patience = 10 * time.Second
+
+type sourceKey struct{}
+
+// A scriptSource is the network source of a script. How it behaves can be changed while it runs.
+type scriptSource struct {
+	t      testing.TB
+	server *lookuptest.Server
+
+	mu    sync.Mutex
+	reply http.Handler
+}
+
+// sourceCommand is the script's command source:
+//
+//	source start FILE   answers from the report lines of FILE, anything else as unknown; $SOURCE is its URL
+//	source mend FILE    the same from now on, where it was broken before
+//	source stall        holds every answer back from now on
+//	source break HOW    from now on: html, empty, 503, toomany, cutoff, reset, hangup, endless, nothttp or elsewhere
+//	source asked N      waits until it was asked N times; more is a failure
+//	source asked-about VALUE   fails unless one of the questions named VALUE; with ! if one did
+func sourceCommand(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(sourceKey{}).(*scriptSource)
+	if len(args) == 0 || neg && args[0] != "asked-about" {
+		ts.Fatalf("usage: source start|mend|stall|break|asked|asked-about …")
+	}
+	arg := strings.Join(args[1:], " ")
+	switch args[0] {
+	case "start":
+		s.set(answers(ts, arg))
+		s.server = lookuptest.NewServer(s.t, s)
+		ts.Setenv("SOURCE", s.server.URL)
+	case "mend":
+		s.set(answers(ts, arg))
+	case "stall":
+		s.set(lookuptest.Stall(func() {}, nil, nil))
+	case "break":
+		s.set(broken(ts, arg))
+	case "asked":
+		s.awaitAsked(ts, arg)
+	case "asked-about":
+		if s.askedAbout(arg) == neg {
+			ts.Fatalf("asked: %v", s.server.Asked())
+		}
+	default:
+		ts.Fatalf("source %s: unknown", args[0])
+	}
+}
+
+func (s *scriptSource) set(reply http.Handler) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reply = reply
+}
+
+func (s *scriptSource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.mu.Lock()
+	reply := s.reply
+	s.mu.Unlock()
+	reply.ServeHTTP(w, r)
+}
+
+func (s *scriptSource) awaitAsked(ts *testscript.TestScript, arg string) {
+	want, err := strconv.Atoi(arg)
+	ts.Check(err)
+	for end := time.Now().Add(patience); len(s.server.Asked()) < want && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	if asked := s.server.Asked(); len(asked) != want {
+		ts.Fatalf("asked %d times, want %d: %v", len(asked), want, asked)
+	}
+}
+
+func (s *scriptSource) askedAbout(value string) bool {
+	for _, r := range s.server.Asked() {
+		if strings.Contains(r.Path+"?"+r.Query, value) {
+			return true
+		}
+	}
+	return false
+}
+
+// answers serves the report lines of a file.
+func answers(ts *testscript.TestScript, file string) http.Handler {
+	replies := make(map[string]http.Handler)
+	for line := range strings.Lines(ts.ReadFile(file)) {
+		key, _, err := intel.ParseReportLine([]byte(strings.TrimSpace(line)))
+		ts.Check(err)
+		value := key.Value
+		if key.Type == extract.Antivirus {
+			value = strings.ToLower(value)
+		}
+		replies[value] = lookuptest.JSON(line)
+	}
+	return lookuptest.ByValue(replies, lookuptest.JSON(`{"response_code":"0"}`))
+}
+
+func broken(ts *testscript.TestScript, how string) http.Handler {
+	const answer = `{"response_code":"1","votes":-1,"permalink":"https:\/\/crowd.example\/"}`
+	reply, ok := map[string]http.Handler{
+		"html":      lookuptest.HTML(),
+		"empty":     lookuptest.Empty(),
+		"503":       lookuptest.Busy(http.StatusServiceUnavailable, "1"),
+		"toomany":   lookuptest.TooManyConnections(),
+		"cutoff":    lookuptest.CutOff(answer),
+		"reset":     lookuptest.Reset(answer),
+		"hangup":    lookuptest.HangUp(),
+		"endless":   lookuptest.Endless(),
+		"nothttp":   lookuptest.NotHTTP(),
+		"elsewhere": lookuptest.Redirect(http.StatusFound, "http://127.0.0.1:1%s"),
+	}[how]
+	if !ok {
+		ts.Fatalf("source break %s: unknown", how)
+	}
+	return reply
+}

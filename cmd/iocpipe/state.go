@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"iocpipe/cache"
+	"iocpipe/cache/host"
+	"iocpipe/extract"
+	"iocpipe/lookup"
+)
+
+const (
+	// loadFor is how long a run waits at most for the answers that are kept.
+	loadFor = time.Second
+
+	// queueEvery is how often a process tells others what waits in it, queueLines how much of it. A queue that is
+	// older than queueOld belongs to a process that has died.
+	queueEvery, queueLines, queueOld = 5 * time.Second, 1024, 30 * time.Second
+)
+
+// stateDir returns the folder of the host's state: what --state says, or the usual places. It is empty for none.
+func stateDir(flag string) string {
+	switch {
+	case flag == "none":
+		return ""
+	case flag != "":
+		return flag
+	case os.Getenv("STATE_DIRECTORY") != "":
+		dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":") // systemd may name several
+		return dir
+	}
+	const system = "/var/lib/iocpipe"
+	if probe, err := os.CreateTemp(system, ".usable"); err == nil {
+		_ = probe.Close()
+		_ = os.Remove(probe.Name())
+		return system
+	}
+	if base := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(base) {
+		return filepath.Join(base, "iocpipe")
+	}
+	if home := os.Getenv("HOME"); home != "" {
+		return filepath.Join(home, ".local", "state", "iocpipe")
+	}
+	return ""
+}
+
+// needState opens the host's state for a command that is about it.
+func (f *sourceFlags) needState() (*host.State, error) {
+	dir := stateDir(f.state)
+	if dir == "" {
+		return nil, usagef("there is no state: give --state the folder that the filter uses")
+	}
+	return host.Open(dir, host.Options{})
+}
+
+// existingState opens the host's state if it is there, for a command that only reads. dir is empty without one.
+func (f *sourceFlags) existingState() (dir string, state *host.State, err error) {
+	dir = stateDir(f.state)
+	if _, err := os.Stat(filepath.Join(dir, host.FileName)); dir == "" || err != nil {
+		return "", nil, nil
+	}
+	state, err = host.Open(dir, host.Options{})
+	return dir, state, err
+}
+
+// openState opens the host's state, if there is to be one. Without it, answers and budgets are kept in memory alone.
+func (f *sourceFlags) openState(warn func(error)) *host.State {
+	dir := stateDir(f.state)
+	if dir == "" {
+		if f.state != "none" {
+			warn(errors.New("no folder for the state (no HOME): answers and budget are kept in memory alone; --state none says that this is meant"))
+		}
+		return nil
+	}
+	state, err := host.Open(dir, host.Options{OnTrouble: func(err error) {
+		if err != nil {
+			warn(fmt.Errorf("state: %w", err))
+		}
+	}})
+	if err != nil {
+		warn(fmt.Errorf("state: %w; answers and budget are kept in memory alone", err))
+		return nil
+	}
+	return state
+}
+
+// keepFresh fills the memory from the state and keeps it up to date until ctx is done. It returns when what is kept is
+// there, or after a while.
+func keepFresh(ctx context.Context, memory *cache.Memory, warn func(error)) {
+	go func() {
+		if err := memory.Run(ctx); err != nil {
+			warn(fmt.Errorf("state: %w", err))
+		}
+	}()
+	select {
+	case <-memory.Loaded():
+	case <-time.After(loadFor):
+	}
+}
+
+func queuePath(dir string) string {
+	return filepath.Join(dir, fmt.Sprintf("waiting-%d.json", os.Getpid()))
+}
+
+// tellQueue writes what waits in s to a file of the state, for explain, until ctx is done.
+func tellQueue(ctx context.Context, dir string, s *lookup.Scheduler) {
+	path := queuePath(dir)
+	defer func() { _ = os.Remove(path) }() // it would be old soon
+	tick := time.NewTicker(queueEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		data, err := json.Marshal(s.Queue(queueLines))
+		if err != nil { // strings and numbers always marshal
+			panic(err)
+		}
+		if os.WriteFile(path+".new", data, 0o600) == nil {
+			_ = os.Rename(path+".new", path) // explain does without it
+		}
+	}
+}
+
+// readQueues returns what the running processes that share dir say of key.
+func readQueues(dir string, key extract.Key) (found []lookup.Queued) {
+	paths, _ := filepath.Glob(filepath.Join(dir, "waiting-*.json"))
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && time.Since(info.ModTime()) > queueOld {
+			continue
+		}
+		data, err := os.ReadFile(path)
+		var queue []lookup.Queued
+		if err != nil || json.Unmarshal(data, &queue) != nil {
+			continue
+		}
+		for _, q := range queue {
+			if q.Value == key.Value && q.Type == key.Type.String() {
+				found = append(found, q)
+			}
+		}
+	}
+	return found
+}
