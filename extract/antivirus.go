@@ -10,49 +10,16 @@ import (
 // maxDetection bounds a detection name, in bytes.
 const maxDetection = 128
 
-// detectionFields are the fields of JSON events that hold a detection name and nothing else, of ECS and of products'
-// own events; a name of one part stands for every field that ends so. --ignore-fields does not hide them.
-var detectionFields = map[string]bool{
-	"threat.name": true, "virus.name": true, "malware.name": true, "detection.name": true, "clamav.signature": true,
-	"threat_name": true, "threatName": true, "ThreatName": true, "Threat Name": true, "threat": true,
-	"virus_name": true, "virusName": true, "virus": true, "malware_name": true, "malware": true, "malware_family": true,
-	"antivirus": true, "detection_name": true, "detectionName": true, "av_signature": true,
-}
-
-// detectionMarks are the words that end before a ':', '=' or '(' and announce a detection name in a text, in lower case.
-var detectionMarks = [256]words{
-	':': {"threat name", "virus name", "risk name", "malware name", "detection name", "infected", "malware detected",
-		"virus detected", "infected with virus", "virus found", "found virus"},
-	'=': {"threatname", "threat_name", "virusname", "virus_name", "virus", "malware", "malware_name", "detectionname"},
-	'(': {"infected ", "contains a virus ", "is infected with virus ", "virus "},
-}
-
-// detectionEnds are the last two bytes of all detectionMarks, to pass over everything else at little cost.
-var detectionEnds = func() map[[2]byte]bool {
-	ends := make(map[[2]byte]bool)
-	for _, marks := range detectionMarks {
-		for _, m := range marks {
-			ends[[2]byte{m[len(m)-2], m[len(m)-1]}] = true
-		}
-	}
-	return ends
-}()
-
-// detectionLasts are the last bytes of them, in both cases.
-var detectionLasts = func() (t [256]bool) {
-	for end := range detectionEnds {
-		t[end[1]], t[end[1]&^0x20] = true, true
-	}
-	t[' '], t[0] = true, false
-	return t
-}()
-
-// notDetections are what stands in the place of a name when nothing was found.
-var notDetections = words{"none", "n/a", "na", "no", "yes", "null", "nil", "true", "false", "unknown", "clean", "not found", "ok", "undefined"}
+// detectionFields are the fields of JSON events that hold a detection name and nothing else, in lower case and without
+// blanks, dashes and underscores; the name of one part stands for every field that ends so. --ignore-fields does not
+// hide them.
+var detectionFields = []string{"threat.name", "virus.name", "malware.name", "detection.name", "malware.family",
+	"clamav.signature", "threatname", "virusname", "malwarename", "detectionname", "malwarefamily", "riskname",
+	"malname", "avsignature", "virus", "malware", "antivirus"}
 
 // detectionField reports the text of v as a detection name if the field is one for those.
 func (s *Scanner) detectionField(v *view) bool {
-	if !isDetectionField(s.field) || !s.isDetection(v.text) || bytes.HasPrefix(v.text, []byte("{")) {
+	if !s.mayBeDetectionField() || !isDetectionField(s.context()) || !s.isDetection(v.text) || v.text[0] == '{' {
 		return false
 	}
 	s.cur = v
@@ -63,16 +30,105 @@ func (s *Scanner) detectionField(v *view) bool {
 	return true
 }
 
-func isDetectionField(field string) bool {
-	cut := strings.LastIndexByte(field, '.')
-	if detectionFields[field[cut+1:]] {
-		return field[cut+1:] != "threat" || cut < 0
+// mayBeDetectionField compares the ends of the last names of the field with those that isDetectionField knows.
+func (s *Scanner) mayBeDetectionField() bool {
+	name := s.names.name(0)
+	if !detectionTails.has(name) {
+		return false
 	}
-	if cut > 0 {
-		cut = strings.LastIndexByte(field[:cut], '.')
-	}
-	return detectionFields[field[cut+1:]]
+	return string(name) != "name" || detectionParents.has(s.names.name(1))
 }
+
+// isDetectionField compares the end of field with detectionFields. A field "threat" counts at the top only.
+func isDetectionField(field string) bool {
+	var folded [32]byte // the end of the name, from its last byte to the front
+	n, dots := 0, 0
+	for i := len(field) - 1; i >= 0 && n < len(folded) && dots < 2; i-- {
+		switch c := lower(field[i]); c {
+		case '_', '-', ' ':
+		case '.':
+			dots++
+			if isFolded(folded[:n]) {
+				return true
+			}
+			folded[n] = c
+			n++
+		default:
+			folded[n] = c
+			n++
+		}
+	}
+	return isFolded(folded[:n]) || strings.EqualFold(field, "threat")
+}
+
+// A tailSet is a set of two bytes that names end with, whatever their case; a few others share their place.
+type tailSet [32 * 32]bool
+
+func tailIndex(name string) int { return int(name[len(name)-2]&31)<<5 | int(name[len(name)-1]&31) }
+
+func (t *tailSet) has(name []byte) bool { return len(name) > 1 && t[tailIndex(alias(name))] }
+
+// detectionTails are the ends of detectionFields, which most fields do not have; detectionParents are those of what
+// stands before their last dot.
+var detectionTails, detectionParents = func() (names, parents tailSet) {
+	names[tailIndex("threat")] = true
+	for _, f := range detectionFields {
+		names[tailIndex(f)] = true
+		if parent, _, ok := strings.Cut(f, "."); ok {
+			parents[tailIndex(parent)] = true
+		}
+	}
+	return names, parents
+}()
+
+// isFolded reports whether one of detectionFields, read backwards, is reversed.
+func isFolded(reversed []byte) bool {
+next:
+	for _, f := range detectionFields {
+		if len(f) != len(reversed) {
+			continue
+		}
+		for i := range len(f) {
+			if f[len(f)-1-i] != reversed[i] {
+				continue next
+			}
+		}
+		return true
+	}
+	return false
+}
+
+// A mark is what announces a detection name in a text, in lower case, before a ':', '=' or '('.
+type mark struct {
+	text    string
+	phrase  bool // the name may have blanks
+	defends bool // the name has the form of Microsoft's: Trojan:Win32/Emotet
+}
+
+var detectionMarks = [256][]mark{
+	':': {{text: "threat name", phrase: true}, {text: "virus name", phrase: true}, {text: "risk name", phrase: true},
+		{text: "malware name", phrase: true}, {text: "detection name", phrase: true}, {text: "infected"},
+		{text: "malware detected"}, {text: "virus detected"}, {text: "infected with virus"}, {text: "virus found"},
+		{text: "found virus"}, {text: "malware family"}, {text: "malware_family"}, {text: "threat_name"},
+		{text: "threatname"}, {text: "virusname"}, {text: "name", defends: true}},
+	'=': {{text: "threatname"}, {text: "threat_name"}, {text: "threat.name"}, {text: "virusname"}, {text: "virus_name"},
+		{text: "virus"}, {text: "malware"}, {text: "malware_name"}, {text: "malware_family"}, {text: "detectionname"}},
+	'(': {{text: "infected "}, {text: "contains a virus "}, {text: "is infected with virus "}, {text: "virus "}},
+}
+
+// detectionEnds are the last two bytes of all detectionMarks, to pass over everything else at little cost.
+var detectionEnds = func() (t tailSet) {
+	for _, marks := range detectionMarks {
+		for _, m := range marks {
+			t[tailIndex(m.text)] = true
+		}
+	}
+	return t
+}()
+
+// notDetections are what stands in the place of a name when nothing was found.
+var notDetections = newWords("none", "n/a", "na", "no", "yes", "null", "nil", "true", "false", "unknown", "clean",
+	"not found", "ok", "undefined", "files", "nothing")
 
 // isDetection reports whether name can be a detection name.
 func (s *Scanner) isDetection(name []byte) bool {
@@ -91,37 +147,76 @@ func (s *Scanner) isDetection(name []byte) bool {
 	return letters > 1
 }
 
+// mayAnnounce reports whether the two bytes before t[i] end a mark.
+func mayAnnounce(t []byte, i int) bool {
+	return detectionEnds.has(t[:i])
+}
+
 // detection reports the detection name that the words before t[i], a ':', '=' or '(', announce.
 func (s *Scanner) detection(t []byte, i int) {
-	if i < 2 || !detectionLasts[t[i-1]] || !detectionEnds[[2]byte{lower(t[i-2]), lower(t[i-1])}] ||
-		!announced(t[:i], detectionMarks[t[i]]) {
+	m, ok := announced(t[:i], detectionMarks[t[i]])
+	if !ok {
 		return
 	}
 	start := skipBlank(t, i+1)
 	if start < len(t) && (t[start] == '"' || t[start] == '\'') {
 		start++
 	}
-	end := start
-	for end < len(t) && end-start <= maxDetection && strings.IndexByte("\t\r\n\"'|,;)", t[end]) < 0 {
-		end++
-	}
-	if cut := bytes.IndexByte(t[start:end], ' '); cut > 0 && (t[i] == '=' && t[start-1] != '"' || bytes.ContainsAny(t[start:start+cut], "./:!")) {
-		end = start + cut
-	}
-	if name := t[start:end]; s.isDetection(name) {
+	end := m.nameEnd(t, start)
+	if name := t[start:end]; s.isDetection(name) && (!m.defends || isDefenderName(name)) {
 		s.emit(Antivirus, s.lowered(name), start, end)
 	}
 }
 
-// announced reports whether before ends with one of the marks, as words of their own.
-func announced(before []byte, marks words) bool {
-	for _, mark := range marks {
-		n := len(before) - len(mark)
-		if n >= 0 && hasFoldPrefix(before[n:], mark) && (n == 0 || class[before[n-1]]&isAlnum == 0) {
-			return true
+// nameEnd returns where the name that begins at t[start] ends: at a delimiter, and at a blank unless the name is
+// quoted or a phrase of plain words, which the next key ends.
+func (m mark) nameEnd(t []byte, start int) int {
+	end := start
+	for end < len(t) && end-start <= maxDetection && strings.IndexByte("\t\r\n\"'|,;)", t[end]) < 0 {
+		end++
+	}
+	cut := bytes.IndexByte(t[start:end], ' ')
+	switch {
+	case cut < 0 || t[start-1] == '"' || t[start-1] == '\'':
+		return end
+	case !m.phrase || bytes.ContainsAny(t[start:start+cut], "./:!"):
+		return start + cut
+	}
+	if colon := bytes.IndexByte(t[start:end], ':'); colon > 0 { // EICAR test file Severity: high
+		end = start + bytes.LastIndexByte(t[start:start+colon], ' ')
+	}
+	return end
+}
+
+// isDefenderName recognises Trojan:Win32/Emotet.A!ml.
+func isDefenderName(name []byte) bool {
+	colon, slash := bytes.IndexByte(name, ':'), bytes.IndexByte(name, '/')
+	return colon > 2 && slash > colon+2 && slash < len(name)-2 && isUpper(name[0]) && name[colon+1] != '/' &&
+		marksOf(name[:colon])&^(inWord|isLetter|isHex) == 0
+}
+
+// announced returns the mark that before ends with, as words of their own.
+func announced(before []byte, marks []mark) (m mark, ok bool) {
+	for _, m := range marks {
+		n := len(before) - len(m.text)
+		if n >= 0 && hasFoldPrefix(before[n:], m.text) && (n == 0 || class[before[n-1]]&isAlnum == 0) {
+			return m, true
 		}
 	}
-	return false
+	return m, false
+}
+
+// infectedBy are the words before a name that stands between blanks, as ClamAV's milter and others write.
+var infectedBy = []mark{{text: "infected by "}, {text: "infected with "}}
+
+// infection reports the word t[start:end], which is no domain, as a detection name behind such words.
+func (s *Scanner) infection(t []byte, start, end int) {
+	if start == 0 || t[start-1] != ' ' {
+		return
+	}
+	if _, ok := announced(t[:start], infectedBy); ok && s.isDetection(t[start:end]) {
+		s.emit(Antivirus, s.lowered(t[start:end]), start, end)
+	}
 }
 
 // clamAV reports the name in ClamAV's "/path/to/file: Win.Test.EICAR_HDB-1 FOUND".
@@ -131,15 +226,19 @@ func (s *Scanner) clamAV(t []byte) {
 	for end > 0 && (t[end-1] <= ' ' || t[end-1] == '"') {
 		end--
 	}
-	if !bytes.HasSuffix(t[:end], []byte(found)) {
+	if end == 0 || t[end-1] != 'D' || !bytes.HasSuffix(t[:end], []byte(found)) {
 		return
 	}
 	end -= len(found)
-	start := bytes.LastIndex(t[:end], []byte(": ")) + 2
-	if cut := bytes.IndexByte(t[max(start, 0):end], '('); cut > 0 {
+	start := bytes.LastIndex(t[:end], []byte(": "))
+	if start < 0 {
+		return
+	}
+	start += len(": ")
+	if cut := bytes.IndexByte(t[start:end], '('); cut > 0 {
 		end = start + cut
 	}
-	if start > 1 && end > start && bytes.IndexByte(t[start:end], ' ') < 0 && s.isDetection(t[start:end]) {
+	if bytes.IndexByte(t[start:end], ' ') < 0 && s.isDetection(t[start:end]) {
 		s.emit(Antivirus, s.lowered(t[start:end]), start, end)
 	}
 }

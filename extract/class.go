@@ -4,7 +4,7 @@ package extract
 type byteClass uint16
 
 const (
-	inWord   byteClass = 1 << iota // letters, digits, '.', '-', '_' and every byte of other scripts: what names are made of
+	inWord   byteClass = 1 << iota // letters, digits, '.', '-', '_' and bytes beyond ASCII: what names are made of
 	isDot                          // '.'
 	isDash                         // '-' and '_'
 	isHigh                         // beyond ASCII: part of a name in another script, or of its punctuation
@@ -12,6 +12,7 @@ const (
 	isDigit                        // 0-9
 	isLetter                       // a-z A-Z
 	isJoint                        // ':' and '@', which bind words to addresses
+	isBlank                        // ' '
 	isMark                         // no part of a word, but able to join, hide or announce words: see Scanner.mark
 )
 
@@ -32,9 +33,10 @@ var class = func() (t [256]byteClass) {
 		t[c] |= isHex
 	}
 	t['.'], t['-'], t['_'] = inWord|isDot, inWord|isDash, inWord|isDash
-	for _, c := range `[](){}<\%=` {
+	for _, c := range `[](){}<^\%=` {
 		t[c] = isMark
 	}
+	t[' '] = isBlank
 	t[':'], t['@'] = isMark|isJoint, isMark|isJoint
 	return t
 }()
@@ -64,7 +66,7 @@ func hexValue(c byte) byte {
 }
 
 // hasFoldPrefix reports whether s begins with prefix, which is in lower case, whatever the case of s.
-func hasFoldPrefix(s []byte, prefix string) bool {
+func hasFoldPrefix[T string | []byte](s T, prefix string) bool {
 	if len(s) < len(prefix) {
 		return false
 	}

@@ -25,11 +25,13 @@ type Context struct {
 // event.action, dns.response_code and what products write there), cut to eight letters.
 var outcomeWords = func() map[uint64]Outcome {
 	m := make(map[uint64]Outcome)
-	for outcome, list := range map[Outcome]words{
-		OK:       {"accepted", "accept", "success", "succeede", "allowed", "allow", "permitte", "opened", "establis", "built", "noerror"},
+	for outcome, list := range map[Outcome][]string{
+		OK: {"accepted", "accept", "success", "succeede", "allowed", "allow", "permitte", "opened", "establis",
+			"built", "noerror"},
 		Fail:     {"failed", "failure", "fail", "invalid", "unauthor", "unauthen", "unknown", "refused", "badauth"},
 		NXDomain: {"nxdomain"},
-		Deny:     {"denied", "deny", "blocked", "block", "dropped", "drop", "reject", "rejected", "infected", "quaranti", "banned", "ban"},
+		Deny: {"denied", "deny", "blocked", "block", "dropped", "drop", "reject", "rejected", "infected",
+			"quaranti", "banned", "ban"},
 	} {
 		for _, word := range list {
 			m[packWord([]byte(word))] = outcome
@@ -90,6 +92,8 @@ func outcomeOf(line []byte, start, end int) Outcome {
 	return NoOutcome
 }
 
+var statusWord = newWords("status")
+
 // isStatusPlace reports whether a number stands where an HTTP status does: behind the quoted request of an access log,
 // behind squid's TCP_MISS/, or behind a JSON member's status":.
 func isStatusPlace(line []byte, start, end int) bool {
@@ -101,7 +105,7 @@ func isStatusPlace(line []byte, start, end int) bool {
 		return line[end] == ' ' && isUpper(line[start-2])
 	case before == ':' && line[start-2] == '"':
 		name := line[max(0, start-len(`status_code":`)):start]
-		return words{"status"}.in(name)
+		return statusWord.in(alias(name))
 	}
 	return false
 }

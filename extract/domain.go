@@ -2,6 +2,7 @@ package extract
 
 import (
 	"bytes"
+	"strings"
 
 	"golang.org/x/net/idna"
 	"golang.org/x/net/publicsuffix"
@@ -13,51 +14,65 @@ const (
 )
 
 // A suffixCache remembers what the public suffix list says of last labels and of names of two, so that it is asked
-// once for each. It is direct-mapped and of fixed size: junk replaces junk.
-type suffixCache [1024]struct {
-	name [3]uint64 // in lower case, packed
+// once for each. It is of fixed size, two entries to a place: junk replaces junk.
+type suffixCache [512][2]cachedKind
+
+type cachedKind struct {
+	name packed
 	kind tldKind
 }
+
+// packed is a name of up to 32 bytes, whatever its case, as numbers. No public suffix is longer.
+type packed [4]uint64
 
 // A tldKind says what is known of a last label, and how much it proves by itself.
 type tldKind uint8
 
 const (
-	tldUnset     tldKind = iota
-	noTLD                // not in the list's public section
-	plainTLD             // a top-level domain and hardly ever anything else
-	memberTLD            // also a common name of a member or property: id, name, info
-	fileTLD              // also the extension of a file, but better known as a domain: pl, cc, app
-	extensionTLD         // better known as the extension of a file: sh, py, rs, md, zip
-	closedTLD            // a word under which nobody can register: what ends in it is no domain
+	noTLD        tldKind = iota // not in the list's public section
+	plainTLD                    // a top-level domain and hardly ever anything else
+	memberTLD                   // also a common name of a member or property: id, name, info
+	fileTLD                     // also the extension of a file, but better known as a domain: pl, cc, app
+	extensionTLD                // better known as the extension of a file: sh, py, rs, md, zip
+	closedTLD                   // a word under which nobody can register: what ends in it is no domain
 
 	isSuffix  // of a name of several labels: others register below it
 	belowOnes // of such a name: nobody does
 )
 
-// pack returns the name in lower case as a number; names over 24 bytes do not fit.
-func pack(name []byte) (p [3]uint64, ok bool) {
-	if len(name) > 24 {
-		return p, false
+func pack(name []byte) (p packed) {
+	for i := 0; len(name) > 0; i++ {
+		n := min(len(name), 8)
+		p[i] = packEight(name[:n])
+		name = name[n:]
 	}
-	for i, c := range name {
-		p[i>>3] = p[i>>3]<<8 | uint64(lower(c))
-	}
-	return p, true
+	return p
 }
 
-// kind returns what look finds out about name, or found out before. A label and a name cannot be mixed up: only the
-// name has a dot.
+// packEight packs up to eight bytes of a name. Of those that names have, only capitals and small letters fall together.
+func packEight(b []byte) (p uint64) {
+	for _, c := range b {
+		p = p<<8 | uint64(c|0x20)
+	}
+	return p
+}
+
+// kind returns what look finds out about name, or found out before; names that are longer than any suffix are noTLD.
+// A label and a name cannot be mixed up: only the name has a dot.
 func (c *suffixCache) kind(name []byte, look func([]byte) tldKind) tldKind {
-	key, ok := pack(name)
-	if !ok {
-		return look(name)
+	if len(name) > 8*len(packed{}) {
+		return noTLD
 	}
-	slot := &c[((key[0]^key[2])*0x9E3779B97F4A7C15^key[1]*0xC2B2AE3D27D4EB4F)>>54]
-	if slot.name != key || slot.kind == tldUnset {
-		slot.name, slot.kind = key, look(name)
+	key := pack(name)
+	hash := key[0] ^ key[1]*0x9E3779B97F4A7C15 ^ key[2]*0xC2B2AE3D27D4EB4F ^ key[3]
+	place := &c[hash*0x9E3779B97F4A7C15>>55]
+	if place[0].name != key {
+		if place[1].name != key {
+			place[1] = cachedKind{key, look(name)}
+		}
+		place[0], place[1] = place[1], place[0]
 	}
-	return slot.kind
+	return place[0].kind
 }
 
 // lookUpTLD asks the public suffix list about label, the part behind the last dot: letters only, or an A-label.
@@ -65,15 +80,23 @@ func lookUpTLD(label []byte) tldKind {
 	if len(label) < 2 || len(label) > maxLabel {
 		return noTLD
 	}
-	name := string(bytes.ToLower(label))
-	if specialTLDs[name] {
+	var buf [len("x.") + maxLabel]byte
+	name := append(buf[:0], "x."...)
+	for _, c := range label {
+		name = append(name, lower(c))
+	}
+	kind, ambiguous := ambiguousTLDs[string(name[len("x."):])]
+	switch {
+	case specialTLDs.has(label) && !ambiguous:
+		return plainTLD
+	case specialTLDs.has(label):
 		return memberTLD
 	}
 	// A suffix of the list's private section, or one that is not in the list, is not marked as ICANN's.
-	if _, icann := publicsuffix.PublicSuffix("x." + name); !icann {
+	if _, icann := publicsuffix.PublicSuffix(alias(name)); !icann {
 		return noTLD
 	}
-	if kind, ok := ambiguousTLDs[name]; ok {
+	if ambiguous {
 		return kind
 	}
 	return plainTLD
@@ -94,17 +117,18 @@ type name struct {
 func (s *Scanner) domain(t []byte, start, end int) {
 	n, rule := s.parseName(t, start, end)
 	if rule == Accepted {
-		rule = s.codeContext(n)
+		rule = s.codeContext(&n)
 	}
 	if rule != Accepted {
 		s.drop(rule, start, end)
 		if rule == NotTLD {
+			s.infection(t, start, end)
 			s.addressesBetweenDashes(t, start, end)
 		}
 		return
 	}
 	value := n.text[n.start:n.end]
-	if hasFoldPrefix(n.last(), "arpa") && s.reverseZone(n) {
+	if hasFoldPrefix(n.last(), "arpa") && s.reverseZone(&n) {
 		return
 	}
 	if n.upper {
@@ -180,25 +204,33 @@ func (n *name) checkLabels() Rule {
 }
 
 // mayBeSuffix reports whether the name has few enough labels to be a public suffix itself.
-func (n *name) mayBeSuffix() bool { return n.labels == 2 || n.labels == 3 && n.end-n.tld == 2 }
+func (n *name) mayBeSuffix() bool {
+	if n.labels > 3 || n.labels == 3 && n.end-n.tld > 2 {
+		return false
+	}
+	switch string(n.last()) {
+	case "com", "net", "org":
+		return false // they have none
+	}
+	return true
+}
 
 // lookUpName says whether the whole of domain is a suffix of the list's public section. Suffixes of its private
 // section, such as github.io, are hosts as well.
 func lookUpName(domain []byte) tldKind {
-	domain = bytes.ToLower(domain)
-	suffix, icann := publicsuffix.PublicSuffix(alias(domain))
+	suffix, icann := publicsuffix.PublicSuffix(loweredAlias(domain))
 	if icann && len(suffix) == len(domain) {
 		return isSuffix
 	}
 	return belowOnes
 }
 
-// registered returns the domain's public suffix and one label, or domain itself when there is no more.
-func registered(domain string) string {
-	if r, err := publicsuffix.EffectiveTLDPlusOne(domain); err == nil {
-		return r
+// loweredAlias returns name in lower case, without a copy if it is so already.
+func loweredAlias(name []byte) string {
+	if hasUpper(name) {
+		return strings.ToLower(string(name))
 	}
-	return domain
+	return alias(name)
 }
 
 // toASCII returns the A-label form of a name in another script. Names that IDNA refuses are no domains.

@@ -1,6 +1,10 @@
 package extract
 
-import "bytes"
+import (
+	"bytes"
+	"unicode"
+	"unicode/utf8"
+)
 
 const (
 	maxLocalPart = 128 // RFC 5321 allows 64; the return paths of mailing lists are longer in practice
@@ -12,7 +16,7 @@ func (s *Scanner) email(t []byte, start, at int) int {
 	if start > 0 && t[start-1] == '@' {
 		return at
 	}
-	start = localPart(t, start, at)
+	start = lettersFrom(t, localPart(t, start, at), at)
 	if isUserInfo(t, start) && !isUserInfoEmail(t, at) {
 		return at + 1
 	}
@@ -39,8 +43,11 @@ func (s *Scanner) emitEmail(t []byte, start, at, end int, host []byte) {
 	switch {
 	case start == at || t[at-1] == '.' || bytes.Contains(t[start:at], []byte("..")) && t[start] != '"':
 		rule = BadLabel
-	case gap > 0 && len(before) > 0 && messageIDWords.has(before) || fieldNames(s.field, messageIDWords):
+	case gap > 0 && len(before) > 0 && messageIDWords.has(before) && bytes.ContainsAny(t[start-gap:start], ":=<") ||
+		fieldNames(s.context(), messageIDWords):
 		rule = MessageID
+	case end < len(t) && t[end] == ':' && hasFoldPrefix(t[start:end], "git@"):
+		rule = UserHost // git@example.com:group/project.git
 	case bytes.Contains(host, []byte("jabber")) || bytes.Contains(host, []byte("xmpp")):
 		rule = Jabber
 	}
@@ -56,7 +63,8 @@ func (s *Scanner) emitEmail(t []byte, start, at, end int, host []byte) {
 	s.emit(Email, s.memory[from:], start, end)
 }
 
-var messageIDWords = words{"message-id", "msgid", "message_id", "messageid", "in-reply-to", "references", "mid", "resent-message-id"}
+var messageIDWords = newWords("message-id", "msgid", "message_id", "messageid", "in-reply-to", "references", "mid",
+	"resent-message-id")
 
 // localPart returns where the local part that ends at t[at] begins: behind a '<' before it, in which case all
 // characters of RFC 5321 are taken, or with the usual ones before the word at t[start:at].
@@ -73,8 +81,52 @@ func localPart(t []byte, start, at int) int {
 	for start > limit && (class[t[start-1]]&inWord != 0 || t[start-1] == '+' || isApostrophe(t, start-1)) {
 		start--
 	}
+	start = returnPath(t, start, at, limit)
 	for start < at && (t[start] == '.' || t[start] == '-' || t[start] == '+') {
 		start++
+	}
+	return start
+}
+
+// lettersFrom returns where the letters of any script begin that end the local part t[start:at]: behind what is none,
+// such as quotes and arrows beyond ASCII.
+func lettersFrom(t []byte, start, at int) int {
+	for i := start; i < at; {
+		if t[i] < utf8.RuneSelf {
+			i++
+			continue
+		}
+		r, size := utf8.DecodeRune(t[i:at])
+		i += size
+		if r == utf8.RuneError || !unicode.In(r, unicode.L, unicode.M, unicode.N) {
+			start = i
+		}
+	}
+	return start
+}
+
+// rewriters begin the local parts that forwarders write: SRS0=abcd=AB=example.net=john.
+var rewriters = []string{"srs0=", "srs1=", "prvs=", "msprvs1="}
+
+// returnPath returns where the local part begins whose last word begins at t[start], behind a '=', when an address is
+// written into it: by a forwarder, or as mailing lists do, bounce+1-john=example.net. Any other '=' follows a key.
+func returnPath(t []byte, start, at, limit int) int {
+	if start == 0 || t[start-1] != '=' {
+		return start
+	}
+	list, listed := start, bytes.IndexByte(t[start:at], '.') > 0
+	for i := start - 1; i > limit && (class[t[i-1]]&inWord != 0 || t[i-1] == '+' || t[i-1] == '='); i-- {
+		for _, prefix := range rewriters {
+			if hasFoldPrefix(t[i-1:], prefix) && (i == 1 || class[t[i-2]]&inWord == 0) {
+				return i - 1
+			}
+		}
+		if listed && list == start && (i-1 == limit || class[t[i-2]]&inWord == 0 && t[i-2] != '+') {
+			list = i - 1
+		}
+	}
+	if bytes.ContainsAny(t[list:start], "+-") {
+		return list
 	}
 	return start
 }
@@ -123,6 +175,9 @@ func (s *Scanner) quotedEmail(t []byte, at int) {
 	}
 	open := bytes.LastIndexByte(t[max(0, at-maxLocalPart):at-1], '"') + max(0, at-maxLocalPart)
 	if open < max(0, at-maxLocalPart) || open == at-2 || open > 0 && class[t[open-1]]&inWord != 0 {
+		return
+	}
+	if quoted := t[open:at]; !utf8.Valid(quoted) || bytes.ContainsFunc(quoted, unicode.IsControl) {
 		return
 	}
 	host, end, rule := s.hostAt(t, at+1)

@@ -31,6 +31,8 @@ func trimStars(names []string) []string {
 
 func (f Fields) skipsOriginal() bool { return f.original }
 
+func (f Fields) all() bool { return len(f.only) == 0 && len(f.ignore) == 0 }
+
 // has reports whether the field is looked into.
 func (f Fields) has(field string) bool {
 	return (len(f.only) == 0 || covered(f.only, field)) && !covered(f.ignore, field)
@@ -38,14 +40,17 @@ func (f Fields) has(field string) bool {
 
 func covered(patterns []string, field string) bool {
 	for _, p := range patterns {
-		if covers(p, field) {
+		if under, ok := strings.CutPrefix(field, p); ok && (under == "" || under[0] == '.') {
+			return true
+		}
+		if strings.IndexByte(p, '*') >= 0 && covers(p, field) {
 			return true
 		}
 	}
 	return false
 }
 
-// covers reports whether the pattern is the field's name or that of something it stands under.
+// covers reports whether the pattern matches the field's name or that of something it stands under.
 func covers(pattern, field string) bool {
 	for {
 		p, morePattern, pOK := strings.Cut(pattern, ".")
@@ -102,7 +107,7 @@ const (
 func (s *Scanner) wantField() bool {
 	if s.fieldState == fieldUnknown {
 		s.fieldState = fieldIgnored
-		if s.Fields.has(s.field) {
+		if s.Fields.all() || s.Fields.has(s.outer.fieldPath()) {
 			s.keepField()
 		}
 	}
@@ -112,5 +117,14 @@ func (s *Scanner) wantField() bool {
 // keepField notes that the field is looked into, and its name for the matches.
 func (s *Scanner) keepField() {
 	s.fieldState = fieldWanted
-	s.fieldCopy = alias(s.kept([]byte(s.field)))
+	s.fieldCopy = alias(s.kept([]byte(s.outer.fieldPath())))
+}
+
+// context returns the path of the JSON string at hand, that of a string of the JSON inside it included: it tells what
+// a value is.
+func (s *Scanner) context() string {
+	if s.names == nil {
+		return ""
+	}
+	return s.names.fieldPath()
 }

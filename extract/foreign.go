@@ -39,6 +39,10 @@ func pieceEnd(t []byte, start, end int) (stop int, high bool) {
 	for stop = start; stop < end; {
 		c := t[stop]
 		if c < utf8.RuneSelf {
+			if class[c]&isDigit != 0 && stop > start && t[stop-1] >= utf8.RuneSelf &&
+				parseIPv4(numbers(t, stop, end)) == Accepted {
+				return stop, high
+			}
 			if class[c]&isLetter != 0 {
 				if wide && stop > start && t[stop-1] != '.' && t[stop-1] != '-' {
 					return stop, high
@@ -55,7 +59,7 @@ func pieceEnd(t []byte, start, end int) (stop int, high bool) {
 			return stop, high
 		}
 		if unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul, unicode.Thai) && r < 0xff00 {
-			if latin {
+			if latin || !high && parseIPv4(numbers(t, start, stop)) == Accepted {
 				return stop, high
 			}
 			wide = true
@@ -66,12 +70,25 @@ func pieceEnd(t []byte, start, end int) (stop int, high bool) {
 	return stop, high
 }
 
+// numbers returns the digits and dots that t[start:end] begins with, as far as they can be an address.
+func numbers(t []byte, start, end int) []byte {
+	i := start
+	for i < end && i-start <= len("255.255.255.255") && class[t[i]]&(isDigit|isDot) != 0 {
+		i++
+	}
+	return t[start:i]
+}
+
 // foreignDomain handles t[start:end], letters of other scripts among them.
 func (s *Scanner) foreignDomain(t []byte, start, end int) {
 	if bytes.IndexByte(t[start:end], '.') < 0 {
 		return
 	}
 	host, stop, rule := s.foreignHost(t, start, end)
+	if cut := asciiName(t[start:end]); rule == NotTLD && cut > 0 {
+		s.word(t, start, start+cut, marksOf(t[start:start+cut]))
+		return
+	}
 	if rule != Accepted {
 		s.drop(rule, start, end)
 		return
@@ -80,6 +97,20 @@ func (s *Scanner) foreignDomain(t []byte, start, end int) {
 		start++
 	}
 	s.emit(Domain, host, start, stop)
+}
+
+// asciiName returns the length of the ASCII name that name begins with, when a dot and other letters follow: a
+// sentence that goes on behind an ideographic full stop. It returns 0 when there is none.
+func asciiName(name []byte) int {
+	for i, c := range name {
+		if c >= utf8.RuneSelf {
+			if i > 1 && name[i-1] == '.' && bytes.IndexByte(name[:i-1], '.') > 0 {
+				return i - 1
+			}
+			break
+		}
+	}
+	return 0
 }
 
 // foreignHost returns the A-labels of the name in t[start:end], and where it ends.

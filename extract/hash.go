@@ -29,7 +29,13 @@ func (s *Scanner) hashes(t []byte, start, end int) {
 			hex &= class[t[i]]
 			i++
 		}
-		if i-run < minHash || hex == 0 {
+		if i-run < minHash {
+			continue
+		}
+		if hex == 0 && i-run != len("0x")+40 && hasFoldPrefix(t[run:i], "0x") && allHex(t[run+2:i]) {
+			run, hex = run+2, isHex // 0x and 40 digits name an account of a blockchain
+		}
+		if hex == 0 {
 			continue
 		}
 		typ := hashType(i - run)
@@ -50,14 +56,17 @@ func (s *Scanner) hashContext(t []byte, start, end int) Rule {
 	if !variedDigits(t[start:end]) {
 		return Digits
 	}
-	if fieldNames(s.field, hashWords) {
+	before, gap := wordBefore(t, start)
+	if gap > 0 && len(before) > 0 && otherHashWords.in(alias(before)) || fieldNames(s.context(), otherHashWords) {
+		return OtherHash
+	}
+	if fieldNames(s.context(), hashWords) {
 		return Accepted
 	}
-	if fieldNames(s.field, idWords) {
+	if fieldNames(s.context(), idWords) {
 		return TraceID
 	}
-	before, gap := wordBefore(t, start)
-	if gap > 0 && len(before) > 0 && idWords.in(before) && !hashWords.in(before) {
+	if gap > 0 && len(before) > 0 && idWords.in(alias(before)) && !hashWords.in(alias(before)) {
 		return TraceID
 	}
 	if isTraceParent(t, start, end) || isRequestList(t, start) || isResourcePath(t, start) {
@@ -66,14 +75,14 @@ func (s *Scanner) hashContext(t []byte, start, end int) Rule {
 	return Accepted
 }
 
-// variedDigits reports whether the digits hold a letter and more than one kind.
+// variedDigits reports whether the digits are neither all decimal nor all F: counters, keys of zeros and masks.
 func variedDigits(digits []byte) bool {
-	first, letter, varied := digits[0], false, false
+	letter, notF := false, false
 	for _, c := range digits {
 		letter = letter || class[c]&isLetter != 0
-		varied = varied || c != first
+		notF = notF || c|0x20 != 'f'
 	}
-	return letter && varied
+	return letter && notF
 }
 
 // isTraceParent recognises the W3C trace context form 00-(32 digits)-(16 digits)-(2 digits).

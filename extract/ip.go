@@ -3,6 +3,7 @@ package extract
 import (
 	"bytes"
 	"net/netip"
+	"strings"
 	"unsafe"
 )
 
@@ -15,26 +16,36 @@ func alias(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) 
 // parseIPv4 checks that s is four decimal numbers up to 255 between dots. Leading zeros are refused: they mean octal
 // to some programs and decimal to others.
 func parseIPv4(s []byte) Rule {
-	var parts, value, digits int
-	rule := Accepted
-	for i := 0; i <= len(s); i++ {
-		if i < len(s) && s[i] != '.' {
-			value = min(value*10+int(s[i]-'0'), 1000)
-			digits++
-			continue
-		}
-		if digits == 0 {
-			return NumberRun
-		}
-		if value > 255 || digits > 1 && s[i-digits] == '0' {
-			rule = BadOctet
-		}
-		parts, value, digits = parts+1, 0, 0
-	}
-	if parts != 4 {
+	if len(s) < len("0.0.0.0") {
 		return NumberRun
 	}
+	rule, parts, from := Accepted, 1, 0
+	value := 0
+	for i, c := range s {
+		if c != '.' {
+			value = value*10 + int(c-'0')
+			continue
+		}
+		if i == from {
+			return NumberRun
+		}
+		if !isOctet(s[from:i], value) {
+			rule = BadOctet
+		}
+		parts, from, value = parts+1, i+1, 0
+	}
+	switch {
+	case parts != 4 || from == len(s):
+		return NumberRun
+	case !isOctet(s[from:], value):
+		return BadOctet
+	}
 	return rule
+}
+
+// isOctet checks digits and the value that they gave; the value of more than three may have overflowed.
+func isOctet(digits []byte, value int) bool {
+	return len(digits) <= 3 && value <= 255 && (digits[0] != '0' || len(digits) == 1)
 }
 
 // dotted handles t[start:end], a word of digits and dots only that holds at least one dot.
@@ -54,7 +65,7 @@ func (s *Scanner) dotted(t []byte, start, end int) {
 		}
 	}
 	if rule == Accepted {
-		rule = versionContext(t, start, end)
+		rule = s.versionContext(t, start, end)
 	}
 	if rule != Accepted {
 		if end-start >= len("1.2.3.4") {
@@ -69,6 +80,12 @@ func (s *Scanner) dotted(t []byte, start, end int) {
 // number, as in the names of HDFS block pools. Behind anything else four numbers are a version.
 func (s *Scanner) addressesBetweenDashes(t []byte, start, end int) {
 	const longNumber = 5
+	for start < end && class[t[start]]&isDash != 0 {
+		start++
+	}
+	for start < end && class[t[end-1]]&isDash != 0 {
+		end--
+	}
 	previous := Accepted // of the part before: an address or a long number
 	for i := start; i < end; i++ {
 		from, marks := i, byteClass(0)
@@ -80,7 +97,7 @@ func (s *Scanner) addressesBetweenDashes(t []byte, start, end int) {
 		if marks&isDot != 0 && marks&(isLetter|isHigh) == 0 {
 			rule = parseIPv4(t[from:i])
 		}
-		ranged := rule == Accepted && from == start && i < end && parseIPv4(t[i+1:wordDash(t, i+1, end)]) == Accepted
+		ranged := rule == Accepted && from == start && i < end && isRange(t[from:i], t[i], t[i+1:wordDash(t, i+1, end)])
 		if rule == Accepted && (previous == Accepted && from > start || ranged || from == start && i == end) {
 			s.emit(IP, t[from:i], from, i)
 		} else if rule == Accepted {
@@ -91,6 +108,31 @@ func (s *Scanner) addressesBetweenDashes(t []byte, start, end int) {
 		}
 		previous = rule
 	}
+}
+
+// isRange reports whether what stands behind an address and a dash is a second address, the last octet of one, or,
+// behind an underscore, a port.
+func isRange(addr []byte, dash byte, then []byte) bool {
+	if parseIPv4(then) == Accepted {
+		return true
+	}
+	last := addr[bytes.LastIndexByte(addr, '.')+1:]
+	return smallNumber(then) > smallNumber(last) && (dash == '_' || smallNumber(then) <= 255)
+}
+
+// smallNumber returns the value of up to five digits, or -1.
+func smallNumber(digits []byte) int {
+	if len(digits) == 0 || len(digits) > 5 {
+		return -1
+	}
+	n := 0
+	for _, c := range digits {
+		if class[c]&isDigit == 0 {
+			return -1
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n
 }
 
 // wordDash returns where the part of a word that begins at t[i] ends.
@@ -118,15 +160,28 @@ func portAfterDot(t []byte, start, end int) int {
 
 // versionContext says whether four numbers at t[start:end] are a version or an object identifier by what stands
 // beside them.
-func versionContext(t []byte, start, end int) Rule {
-	if end < len(t) && t[end] == '=' {
-		return ObjectID // 2.5.4.15=Private Organization, in a certificate's subject
+func (s *Scanner) versionContext(t []byte, start, end int) Rule {
+	if end < len(t) {
+		switch next := t[end]; {
+		case next == '=':
+			return ObjectID // 2.5.4.15=Private Organization, in a certificate's subject
+		case (next == '+' || next == '~') && end+1 < len(t) && class[t[end+1]]&isLetter != 0:
+			return Version // 1.2.3.4+dfsg, 1.2.3.4~rc1
+		}
 	}
 	if start == 0 {
+		if isVersionField(s.context()) {
+			return Version
+		}
 		return Accepted
 	}
-	if t[start-1] == '~' {
-		return Version // Package_for_KB3121255~31bf3856ad364e35~amd64~~6.1.1.0
+	switch last := t[start-1]; {
+	case last == '~' || last == '^':
+		return Version // Package_for_KB3121255~31bf3856ad364e35~amd64~~6.1.1.0, ^1.2.3.4
+	case last == '=' && start > 1 && (t[start-2] == '>' || t[start-2] == '<' || t[start-2] == '~'):
+		return Version // >=1.2.3.4
+	case last == ':' && isImageTag(t, start-1) && !(end < len(t) && t[end] == ':'):
+		return Version
 	}
 	before, gap := wordBefore(t, start)
 	if len(before) == 0 {
@@ -139,6 +194,22 @@ func versionContext(t []byte, start, end int) Rule {
 		return Version
 	}
 	return Accepted
+}
+
+// isVersionField reports whether a field's name ends so, such as user_agent.version and fileVersion.
+func isVersionField(field string) bool {
+	n := len(field) - len("version")
+	return n >= 0 && strings.EqualFold(field[n:], "version")
+}
+
+// isImageTag reports whether the colon at t[colon] parts the last name of a container image from its tag:
+// registry.example.com/app:1.2.3.4.
+func isImageTag(t []byte, colon int) bool {
+	i := colon
+	for i > 0 && colon-i < maxLabel && class[t[i-1]]&(isAlnum|isDash) != 0 {
+		i--
+	}
+	return i < colon && i > 1 && t[i-1] == '/' && class[t[i-2]]&isAlnum != 0
 }
 
 // isProduct reports whether word looks like a product's name in a user agent: capitalised, but no abbreviation such
@@ -179,9 +250,10 @@ func (s *Scanner) ipv6(t []byte, start int) int {
 	if !double && colons < 7 {
 		return start
 	}
-	if start > 0 && class[t[start-1]]&inWord != 0 || end < len(t) && class[t[end]]&inWord != 0 {
+	if start > 0 && class[t[start-1]]&inWord != 0 && t[start-1] != '-' || followsLongGroup(t, start) ||
+		end < len(t) && class[t[end]]&inWord != 0 && t[end] != '-' {
 		if colons > 1 {
-			s.drop(HexRun, start, end)
+			s.drop(NotAssigned, start, end)
 		}
 		return start
 	}
@@ -196,6 +268,19 @@ func (s *Scanner) ipv6(t []byte, start int) int {
 	return stop
 }
 
+// followsLongGroup reports whether hexadecimal digits and a colon stand before t[start]: too many for a group of the
+// address, or it would have begun there.
+func followsLongGroup(t []byte, start int) bool {
+	if start < 2 || t[start-1] != ':' {
+		return false
+	}
+	i := start - 1
+	for i > 0 && start-i < maxIPv6 && class[t[i-1]]&isHex != 0 {
+		i--
+	}
+	return i < start-1 && (i == 0 || class[t[i-1]]&inWord == 0)
+}
+
 // parseIPv6 reads the address in t[start:end], a whole run of hexadecimal digits, colons and dots, and says where it
 // ends: a colon or dot of the sentence, or a port behind it, are left out.
 func parseIPv6(t []byte, start, end int) (addr netip.Addr, stop int, rule Rule) {
@@ -204,7 +289,11 @@ func parseIPv6(t []byte, start, end int) (addr netip.Addr, stop int, rule Rule) 
 		stop--
 	}
 	word := t[start:stop]
-	if groups := bytes.Count(word, []byte(":")) + 1; groups == 9 && start > 0 && t[start-1] == '/' {
+	groups := bytes.Count(word, []byte(":")) + 1
+	if groups > 9 {
+		return addr, stop, HardwareAddr
+	}
+	if groups == 9 && start > 0 && t[start-1] == '/' {
 		stop = start + bytes.LastIndexByte(word, ':') // Java prints /0:0:0:0:0:0:0:1:2181
 	} else if cut := bytes.IndexByte(word, '.'); cut > 0 && bytes.Count(word, []byte(".")) == 1 {
 		stop = start + cut // tcpdump prints 2001:db8::1.53
@@ -241,7 +330,8 @@ func isEUI64(word []byte) bool {
 
 // assignedRanges are the ranges that IPv6 addresses come from (IANA IPv6 address space and special-purpose
 // registries). Other forms with two colons are C++ scopes, times and the like.
-var assignedRanges = prefixes("2000::/3", "fc00::/7", "fe80::/10", "ff00::/8", "::1/128", "64:ff9b::/96", "64:ff9b:1::/48", "100::/64", "5f00::/16")
+var assignedRanges = prefixes("2000::/3", "fc00::/7", "fe80::/10", "ff00::/8", "::1/128", "64:ff9b::/96",
+	"64:ff9b:1::/48", "100::/64", "5f00::/16")
 
 func inAssignedRange(a netip.Addr) bool {
 	if a.Is4() {

@@ -2,12 +2,19 @@ package extract
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode/utf8"
 )
 
 // maxPath bounds the dotted path of a field, in bytes; the names of deeper ones are left out of it, so that a line of
 // nothing but nesting costs no more than any other.
-const maxPath = 1024
+const (
+	maxPath  = 1024
+	maxNames = 64 // levels that have a part in it
+
+	// maxDepth bounds how deep an event is nested, as encoding/json does; what is deeper is read as text.
+	maxDepth = 10_000
+)
 
 // eventStart returns where the JSON object of an event may begin, or -1: at a '{', behind a byte order mark, blanks,
 // and syslog's @cee: cookie.
@@ -27,24 +34,49 @@ func eventStart(line []byte) int {
 }
 
 func skipSpace(t []byte, i int) int {
-	for i < len(t) && (t[i] == ' ' || t[i] == '\t' || t[i] == '\n' || t[i] == '\r') {
+	for i < len(t) && t[i] <= ' ' && isSpace(t[i]) {
 		i++
 	}
 	return i
 }
 
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
 // A walker goes through the members of one JSON object (RFC 8259). Its memory grows with the depth, a few bytes a
 // level, and is used again for the next line.
 type walker struct {
-	open    []int32 // an entry per object or array that is open: the length of path outside, or inArray
-	path    []byte
-	escapes bool // a backslash occurs in the text
-	nested  bool // the text is a string of an event: names are not fields
+	text    []byte
+	open    []level // the objects and arrays that are open
+	path    []byte  // of the string at hand, if it is built
+	built   bool
+	escaped bool // the string read last holds an escape
+	clean   bool // no backslash and no control character occurs in the text
+	nested  bool // the text is a string of an event: its names tell what values are, but are no fields
 	message bool // a member "message" at the top
 }
 
-// inArray marks an array among the open ones; its elements have the array's path.
-const inArray = -1
+// A level is an object with the bounds of the name of its member at hand, or an array, which has no names.
+type level struct {
+	array      bool
+	start, end int
+}
+
+// fieldPath returns the dotted names of the string at hand. It is built when first asked for: most strings hold
+// nothing. It is good until the next member.
+func (w *walker) fieldPath() string {
+	if !w.built {
+		w.built, w.path = true, w.path[:0]
+		for _, l := range w.open[:min(len(w.open), maxNames)] {
+			if name := w.text[l.start:l.end]; !l.array && len(w.path)+1+len(name) <= maxPath {
+				if len(w.path) > 0 {
+					w.path = append(w.path, '.')
+				}
+				w.path = appendUnescaped(w.path, name)
+			}
+		}
+	}
+	return alias(w.path)
+}
 
 // event scans the string values of the JSON object that is the whole of v. It returns false when v is no JSON object
 // in UTF-8; matches that were appended by then are the caller's to forget.
@@ -73,10 +105,11 @@ func (s *Scanner) forget(start int, field string) {
 // walk checks that the text of v is one JSON object, and scans its string values on the way.
 func (s *Scanner) walk(w *walker, v *view, nested bool) bool {
 	t := v.text
-	if !wellEncoded(t) {
+	valid, clean := survey(t)
+	if !valid {
 		return false
 	}
-	*w = walker{open: w.open[:0], path: w.path[:0], escapes: bytes.IndexByte(t, '\\') >= 0, nested: nested}
+	*w = walker{text: t, open: w.open[:0], path: w.path[:0], clean: clean, nested: nested}
 	i := skipSpace(t, 0)
 	if i == len(t) || t[i] != '{' {
 		return false
@@ -107,22 +140,28 @@ func (s *Scanner) value(w *walker, v *view, i int) (next int, entered bool) {
 	}
 	switch t[i] {
 	case '"':
-		end := stringEnd(t, i)
+		end := w.stringEnd(t, i)
 		if end < 0 {
 			return -1, false
 		}
 		return end, s.stringValue(w, v, i+1, end-1)
+	case '{', '[':
+		if len(w.open) == maxDepth {
+			return -1, false
+		}
+	}
+	switch t[i] {
 	case '{':
 		if i = skipSpace(t, i+1); i < len(t) && t[i] == '}' {
 			return i + 1, false
 		}
-		w.open = append(w.open, int32(len(w.path)))
+		w.open = append(w.open, level{})
 		return w.member(t, i), true
 	case '[':
 		if i = skipSpace(t, i+1); i < len(t) && t[i] == ']' {
 			return i + 1, false
 		}
-		w.open = append(w.open, inArray)
+		w.open = append(w.open, level{array: true})
 		return i, true
 	}
 	return scalarEnd(t, i), false
@@ -136,35 +175,35 @@ func (s *Scanner) afterValue(w *walker, t []byte, i int) int {
 		if i >= len(t) {
 			return -1
 		}
-		top := w.open[len(w.open)-1]
+		array := w.open[len(w.open)-1].array
 		switch {
-		case t[i] == ',' && top == inArray:
+		case t[i] == ',' && array:
 			return skipSpace(t, i+1)
 		case t[i] == ',':
-			w.path = w.path[:top]
 			return w.member(t, skipSpace(t, i+1))
-		case t[i] == '}' && top != inArray:
-			w.path = w.path[:top]
-		case t[i] != ']' || top != inArray:
+		case t[i] == '}' && array, t[i] == ']' && !array, t[i] != '}' && t[i] != ']':
 			return -1
 		}
-		w.open = w.open[:len(w.open)-1]
+		w.open, w.built = w.open[:len(w.open)-1], false
 		i++
 	}
 	return i
 }
 
-// member reads the name and colon at t[i], adds the name to the path and returns where the value begins, or -1.
+// member reads the name and colon at t[i], which the path ends with from now on, and returns where the value begins,
+// or -1.
 func (w *walker) member(t []byte, i int) int {
 	if i >= len(t) || t[i] != '"' {
 		return -1
 	}
-	end := stringEnd(t, i)
+	end := w.stringEnd(t, i)
 	if end < 0 {
 		return -1
 	}
-	if !w.nested {
-		w.enter(t[i+1 : end-1])
+	w.open[len(w.open)-1] = level{start: i + 1, end: end - 1}
+	w.built = false
+	if len(w.open) == 1 && string(t[i+1:end-1]) == "message" {
+		w.message = true
 	}
 	i = skipSpace(t, end)
 	if i >= len(t) || t[i] != ':' {
@@ -173,25 +212,17 @@ func (w *walker) member(t []byte, i int) int {
 	return skipSpace(t, i+1)
 }
 
-// enter adds name to the path.
-func (w *walker) enter(name []byte) {
-	if len(w.path)+1+len(name) > maxPath {
-		return
+// name returns the nth name of the path from its end, counted from 0, as it is written; nil if there are fewer.
+func (w *walker) name(nth int) []byte {
+	for i := len(w.open) - 1; i >= max(0, len(w.open)-maxNames); i-- {
+		if l := w.open[i]; !l.array {
+			if nth == 0 {
+				return w.text[l.start:l.end]
+			}
+			nth--
+		}
 	}
-	if len(w.open) == 1 && string(name) == "message" {
-		w.message = true
-	}
-	if len(w.path) > 0 {
-		w.path = append(w.path, '.')
-	}
-	if !w.escapes || bytes.IndexByte(name, '\\') < 0 {
-		w.path = append(w.path, name...)
-		return
-	}
-	var decoded view
-	decoded.reset(&view{text: name})
-	decoded.unescape()
-	w.path = append(w.path, decoded.text...)
+	return nil
 }
 
 // stringValue scans the string at v.text[start:end], between its quotes. It is never entered.
@@ -199,15 +230,16 @@ func (s *Scanner) stringValue(w *walker, v *view, start, end int) (entered bool)
 	if end-start < minIndicator {
 		return false
 	}
+	s.names = w
 	if !w.nested {
-		s.field, s.fieldState, s.fieldCopy = alias(w.path), fieldUnknown, ""
+		s.fieldState = fieldUnknown
 	}
-	if w.escapes && bytes.IndexByte(v.text[start:end], '\\') >= 0 {
+	if w.escaped {
 		s.decodedString(w, v, start, end)
 		return false
 	}
 	if v.parent == nil {
-		s.line = view{text: v.text[start:end], offset: v.offset + start}
+		s.line.text, s.line.offset = v.text[start:end], v.offset+start
 		s.stringText(&s.line)
 		return false
 	}
@@ -224,7 +256,7 @@ const minIndicator = 3
 func (s *Scanner) decodedString(w *walker, v *view, start, end int) {
 	raw := v
 	if v.parent == nil {
-		s.line = view{text: v.text[start:end], offset: v.offset + start}
+		s.line.text, s.line.offset = v.text[start:end], v.offset+start
 		raw = &s.line
 	} else {
 		raw = s.nextStage(v)
@@ -247,38 +279,107 @@ func (s *Scanner) lookInside(v *view) bool {
 	if s.walk(&s.inner, v, true) {
 		return true
 	}
-	s.dst = s.dst[:before]
+	s.dst, s.names = s.dst[:before], &s.outer
 	return false
 }
 
 // stringText scans one decoded string of an event: as a detection name where the field holds those, else as text.
 func (s *Scanner) stringText(v *view) {
-	if s.detectionField(v) {
+	if s.detectionField(v) || isQuiet(v.text) || isTimestamp(v.text) {
 		return
 	}
 	s.text(v)
 }
 
-// wellEncoded reports whether t is UTF-8; JSON allows nothing else.
-func wellEncoded(t []byte) bool { return utf8.Valid(t) }
+// isQuiet reports whether text is one word or a list of words that can hold nothing: most strings of most events.
+func isQuiet(text []byte) bool {
+	if len(text) >= minHash {
+		return false
+	}
+	var marks byteClass
+	for _, c := range text {
+		marks |= class[c]
+	}
+	return marks&(isDot|isMark|isHigh|isBlank) == 0
+}
 
-// stringEnd returns where the string whose quote is t[i] ends, behind its last quote, or -1 when it has no end, holds
-// a control character or an escape that JSON does not have.
-func stringEnd(t []byte, i int) int {
-	for i++; i < len(t); i++ {
-		switch c := t[i]; {
-		case c == '"':
-			return i + 1
-		case c < ' ':
-			return -1
-		case c == '\\':
-			if i = escapeEnd(t, i) - 1; i < 0 {
-				return -1
-			}
+// isTimestamp recognises the form of RFC 3339, which nearly every event has: 2006-01-02T15:04:05.000Z.
+func isTimestamp(text []byte) bool {
+	if len(text) < len("2006-01-02T15:04:05") || len(text) >= minHash || text[4] != '-' || text[7] != '-' ||
+		text[10] != 'T' && text[10] != ' ' || text[13] != ':' || text[16] != ':' {
+		return false
+	}
+	for i, c := range text {
+		if class[c]&isDigit == 0 && c != ':' && c != '-' && c != '.' && c != '+' && i != 10 && i != len(text)-1 {
+			return false
 		}
+	}
+	return true
+}
+
+// survey reads t eight bytes at a time. It reports whether t is UTF-8, as JSON has to be, and whether it is clean:
+// without a backslash or control character, so that the next quote is the end of any string.
+func survey(t []byte) (valid, clean bool) {
+	const eachByte, topBits = 0x0101010101010101, 0x8080808080808080
+	var high, dirty uint64
+	i := 0
+	for ; i+8 <= len(t); i += 8 {
+		x := binary.LittleEndian.Uint64(t[i:])
+		slash := x ^ eachByte*'\\'
+		high |= x
+		dirty |= (x-eachByte*' ')&^x | (slash-eachByte)&^slash
+	}
+	for ; i < len(t); i++ {
+		high |= uint64(t[i])
+		if t[i] < ' ' || t[i] == '\\' {
+			dirty |= topBits
+		}
+	}
+	return high&topBits == 0 || utf8.Valid(t), dirty&topBits == 0
+}
+
+// stringEnd is the function of that name, for the walker's text.
+func (w *walker) stringEnd(t []byte, i int) (end int) {
+	if !w.clean {
+		end, w.escaped = stringEnd(t, i)
+		return end
+	}
+	if n := bytes.IndexByte(t[i+1:], '"'); n >= 0 {
+		return i + n + 2
 	}
 	return -1
 }
+
+// stringEnd returns where the string whose quote is t[i] ends, behind its last quote, or -1 when it has no end, holds
+// a control character or an escape that JSON does not have. escaped says whether there are escapes.
+func stringEnd(t []byte, i int) (end int, escaped bool) {
+	for i++; i < len(t); i++ {
+		if !endsRun[t[i]] {
+			continue
+		}
+		switch t[i] {
+		case '"':
+			return i + 1, escaped
+		case '\\':
+			escaped = true
+			if i = escapeEnd(t, i) - 1; i < 0 {
+				return -1, false
+			}
+		default:
+			return -1, false
+		}
+	}
+	return -1, false
+}
+
+// endsRun holds the bytes of a JSON string that are more than themselves, or not allowed.
+var endsRun = func() (t [256]bool) {
+	for c := range byte(' ') {
+		t[c] = true
+	}
+	t['"'], t['\\'] = true, true
+	return t
+}()
 
 // escapeEnd returns where the escape whose backslash is t[i] ends, or 0.
 func escapeEnd(t []byte, i int) int {
@@ -357,6 +458,19 @@ func (v *view) unescape() {
 		i, copied = end, end
 	}
 	v.copy(copied, len(t))
+}
+
+// appendUnescaped appends text, whose escapes have been checked, with its escapes decoded.
+func appendUnescaped(dst, text []byte) []byte {
+	for {
+		n := bytes.IndexByte(text, '\\')
+		if n < 0 {
+			return append(dst, text...)
+		}
+		r, end := decodeEscape(text, n)
+		dst = utf8.AppendRune(append(dst, text[:n]...), r)
+		text = text[end:]
+	}
 }
 
 var shortEscapes = [256]rune{'b': '\b', 'f': '\f', 'n': '\n', 'r': '\r', 't': '\t', '"': '"', '\\': '\\', '/': '/'}

@@ -19,8 +19,7 @@ import (
 type List struct {
 	below  map[string]struct{} // domains that cover themselves and all below
 	exact  map[string]struct{} // domains that cover themselves, e-mail addresses, hashes
-	ranges []addrRange         // ordered by first, not overlapping once sorted
-	sorted bool
+	ranges []addrRange         // ordered by first, not overlapping
 
 	// Loose says whether the substring and regex types of MISP warninglists are taken; they are slow and match more
 	// than one expects.
@@ -76,11 +75,14 @@ func (l *List) hasAddr(value string) bool {
 	if err != nil {
 		return false
 	}
-	n, found := slices.BinarySearchFunc(l.ranges, addr, func(r addrRange, a netip.Addr) int { return r.first.Compare(a) })
+	n, found := slices.BinarySearchFunc(l.ranges, addr, func(r addrRange, a netip.Addr) int {
+		return r.first.Compare(a)
+	})
 	if !found {
 		n--
 	}
-	return n >= 0 && addr.Compare(l.ranges[n].last) <= 0 && addr.BitLen() == l.ranges[n].first.BitLen() || l.hasLoose(value)
+	inRange := n >= 0 && addr.Compare(l.ranges[n].last) <= 0 && addr.BitLen() == l.ranges[n].first.BitLen()
+	return inRange || l.hasLoose(value)
 }
 
 func (l *List) hasLoose(value string) bool {
@@ -100,11 +102,19 @@ func (l *List) hasLoose(value string) bool {
 // Add adds one value as a list spells it: an address, a network, a domain that covers all below it (one with '=' in
 // front covers itself alone, one with "*." or '.' in front means the same as without), an e-mail address or a hash.
 func (l *List) Add(value string) error {
+	defer l.sort()
+	return l.add(value)
+}
+
+// add is Add without the order of ranges, which Has needs.
+func (l *List) add(value string) error {
 	l.init()
 	value = strings.TrimSpace(value)
-	if p, err := netip.ParsePrefix(value); err == nil {
-		l.addPrefix(p)
-		return nil
+	if strings.IndexByte(value, '/') > 0 {
+		if p, err := netip.ParsePrefix(value); err == nil {
+			l.addPrefix(p)
+			return nil
+		}
 	}
 	name, alone := strings.CutPrefix(value, "=")
 	name = strings.TrimPrefix(strings.TrimPrefix(name, "*"), ".")
@@ -138,9 +148,11 @@ func (l *List) init() {
 }
 
 func (l *List) addPrefix(p netip.Prefix) {
-	p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()).Masked()
+	if p.Addr().Is4In6() {
+		p = netip.PrefixFrom(p.Addr().Unmap(), max(p.Bits()-96, 0))
+	}
+	p = p.Masked()
 	l.ranges = append(l.ranges, addrRange{p.Addr(), lastAddr(p)})
-	l.sorted = false
 }
 
 // lastAddr returns the last address of p.
@@ -153,12 +165,13 @@ func lastAddr(p netip.Prefix) netip.Addr {
 	return addr
 }
 
-// sort orders the ranges and joins those that overlap; Has needs it.
+// sort orders the ranges and joins those that overlap.
 func (l *List) sort() {
 	slices.SortFunc(l.ranges, func(a, b addrRange) int { return a.first.Compare(b.first) })
 	joined := l.ranges[:0]
 	for _, r := range l.ranges {
-		if n := len(joined) - 1; n >= 0 && r.first.Compare(joined[n].last) <= 0 && r.first.BitLen() == joined[n].first.BitLen() {
+		n := len(joined) - 1
+		if n >= 0 && r.first.Compare(joined[n].last) <= 0 && r.first.BitLen() == joined[n].first.BitLen() {
 			if r.last.Compare(joined[n].last) > 0 {
 				joined[n].last = r.last
 			}
@@ -166,7 +179,7 @@ func (l *List) sort() {
 		}
 		joined = append(joined, r)
 	}
-	l.ranges, l.sorted = joined, true
+	l.ranges = joined
 }
 
 // Len returns how many entries the list has; networks that overlap count once.
@@ -207,7 +220,7 @@ func (l *List) Load(r io.Reader) error {
 			line = line[:i]
 		}
 		if value := strings.TrimSpace(line); value != "" {
-			if err := l.Add(value); err != nil && len(refused) < mostErrors {
+			if err := l.add(value); err != nil && len(refused) < mostErrors {
 				refused = append(refused, fmt.Errorf("line %d: %w", n, err))
 			}
 		}
@@ -248,9 +261,9 @@ func (l *List) addWarning(kind, value string) error {
 				return nil
 			}
 		}
-		return l.Add(value)
+		return l.add(value)
 	case "cidr", "hostname":
-		return l.Add(value)
+		return l.add(value)
 	case "substring":
 		if l.Loose {
 			l.substrings = append(l.substrings, strings.ToLower(value))
@@ -266,7 +279,9 @@ func (l *List) addPattern(value string) error {
 	if !l.Loose {
 		return nil
 	}
-	value = strings.TrimSuffix(strings.TrimPrefix(value, "/"), "/")
+	if end := strings.LastIndexByte(value, '/'); end > 0 && value[0] == '/' {
+		value = value[1:end] // what follows are flags, such as i
+	}
 	p, err := regexp.Compile("(?i)" + value)
 	if err != nil {
 		return err

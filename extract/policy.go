@@ -1,6 +1,7 @@
 package extract
 
 import (
+	"encoding/binary"
 	"net/netip"
 	"strings"
 )
@@ -59,13 +60,17 @@ func (p *Policy) Skip(key Key) Skip {
 }
 
 func skipAddr(value string) Skip {
+	if v4, ok := parseV4(value); ok {
+		for _, r := range specialV4[v4>>24] {
+			if v4&r.mask == r.base {
+				return r.skip
+			}
+		}
+		return Worth
+	}
 	addr, err := netip.ParseAddr(value)
 	switch {
-	case err != nil:
-		return SpecialRange
-	case addr.Is4() && !notableOctets[addr.As4()[0]]:
-		return Worth // most addresses
-	case isSpecial(addr):
+	case err != nil || isSpecial(addr):
 		return SpecialRange
 	case resolvers[addr]:
 		return Resolver
@@ -73,21 +78,45 @@ func skipAddr(value string) Skip {
 	return Worth
 }
 
-// notableOctets are the first octets of special ranges and resolvers.
-var notableOctets = func() (t [256]bool) {
-	for _, p := range specialRanges {
-		if p.Addr().Is4() {
-			for octet := p.Addr().As4()[0]; octet <= lastAddr(p).As4()[0]; octet++ {
-				if t[octet] = true; octet == 255 {
-					break
-				}
-			}
+// parseV4 reads an IPv4 address in its normalised form.
+func parseV4(value string) (v4 uint32, ok bool) {
+	octet, dots := uint32(0), 0
+	for i := range len(value) {
+		switch c := value[i]; {
+		case c == '.':
+			v4, octet, dots = v4<<8|octet, 0, dots+1
+		case class[c]&isDigit == 0:
+			return 0, false
+		default:
+			octet = octet*10 + uint32(c-'0')
 		}
 	}
-	for addr := range resolvers {
-		if addr.Is4() {
-			t[addr.As4()[0]] = true
+	return v4<<8 | octet, dots == 3
+}
+
+// A rangeV4 is a network or, with all bits in the mask, an address.
+type rangeV4 struct {
+	base, mask uint32
+	skip       Skip
+}
+
+// specialV4 holds the special ranges and the resolvers by their first octet: most octets have none.
+var specialV4 = func() (t [256][]rangeV4) {
+	add := func(p netip.Prefix, skip Skip) {
+		if !p.Addr().Is4() {
+			return
 		}
+		first, last := p.Addr().As4(), lastAddr(p).As4()
+		r := rangeV4{binary.BigEndian.Uint32(first[:]), ^uint32(0) << (32 - p.Bits()), skip}
+		for octet := int(first[0]); octet <= int(last[0]); octet++ {
+			t[octet] = append(t[octet], r)
+		}
+	}
+	for _, p := range specialRanges {
+		add(p, SpecialRange)
+	}
+	for addr := range resolvers {
+		add(netip.PrefixFrom(addr, addr.BitLen()), Resolver)
 	}
 	return t
 }()
@@ -95,8 +124,10 @@ var notableOctets = func() (t [256]bool) {
 // specialRanges are the entries of the IANA special-purpose registries for IPv4 and IPv6 that are not globally
 // reachable or stand for no single host, with the multicast and reserved blocks. Of IPv6, only 2000::/3 is anything
 // else. https://www.iana.org/assignments/iana-ipv4-special-registry
-var specialRanges = prefixes("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
-	"192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16", "192.175.48.0/24",
+var specialRanges = prefixes("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16",
+	"172.16.0.0/12",
+	"192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16",
+	"192.175.48.0/24",
 	"198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
 	"2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3fff::/20")
 
@@ -116,21 +147,21 @@ func isSpecial(addr netip.Addr) bool {
 
 // specialTLDs are top-level domains that exist on no public server, and are names all the same: RFC 2606, 6761, 6762,
 // 7686, 8375 and 9476, ICANN's .internal, and what networks use without asking.
-var specialTLDs = map[string]bool{
-	"test": true, "example": true, "invalid": true, "localhost": true, "local": true, "onion": true, "alt": true,
-	"internal": true, "intranet": true, "private": true, "corp": true, "home": true, "lan": true, "localdomain": true,
-}
+var specialTLDs = newWords("test", "example", "invalid", "localhost", "local", "onion", "alt", "internal",
+	"intranet", "private", "corp", "home", "lan", "localdomain")
+
+const maxSpecialTLD = len("localdomain")
 
 func skipName(name string) Skip {
-	tld := name[strings.LastIndexByte(name, '.')+1:]
-	switch {
-	case tld == name || specialTLDs[tld] || tld == "arpa" && under(name, "home.arpa"):
+	dot := strings.LastIndexByte(name, '.')
+	switch tld := name[dot+1:]; {
+	case dot < 0, len(tld) <= maxSpecialTLD && specialTLDs.has([]byte(tld)), tld == "arpa" && under(name, "home.arpa"):
 		return SpecialName
 	case tld == "arpa":
 		return ReverseZone
-	case under(name, "example.com") || under(name, "example.net") || under(name, "example.org"):
+	case under(name[:dot], "example") && (tld == "com" || tld == "net" || tld == "org"):
 		return SpecialName
-	case resolverNames[name]:
+	case len(name) <= maxResolverName && resolverNames.has([]byte(name)):
 		return Resolver
 	}
 	return Worth
@@ -160,8 +191,8 @@ var resolvers = func() map[netip.Addr]bool {
 	return m
 }()
 
-var resolverNames = map[string]bool{
-	"dns.google": true, "dns.google.com": true, "one.one.one.one": true, "cloudflare-dns.com": true, "dns.quad9.net": true,
-	"dns9.quad9.net": true, "doh.opendns.com": true, "dns.opendns.com": true, "resolver1.opendns.com": true,
-	"resolver2.opendns.com": true, "dns.adguard-dns.com": true, "dns.adguard.com": true, "dns.nextdns.io": true, "doh.cleanbrowsing.org": true,
-}
+var resolverNames = newWords("dns.google", "dns.google.com", "one.one.one.one", "cloudflare-dns.com",
+	"dns.quad9.net", "dns9.quad9.net", "doh.opendns.com", "dns.opendns.com", "resolver1.opendns.com",
+	"resolver2.opendns.com", "dns.adguard-dns.com", "dns.adguard.com", "dns.nextdns.io", "doh.cleanbrowsing.org")
+
+const maxResolverName = len("resolver1.opendns.com")

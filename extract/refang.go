@@ -9,7 +9,7 @@ type Defang uint8
 const (
 	DefangOff    Defang = iota
 	DefangCommon        // [.] (.) {.} [:] [://] [@] and any scheme, such as hxxp
-	DefangAll           // also <.> [dot] [d] [at] and blanks around them, halves such as [. and .], \. \u002e \x2e, dots of other scripts, zero-width characters
+	DefangAll           // every form that is known: see docs/extraction.md
 )
 
 // refang writes the text of v's parent to v with its defanged forms read.
@@ -17,7 +17,7 @@ func (s *Scanner) refang(v *view) {
 	t := v.parent.text
 	copied := 0
 	for i := 0; i < len(t); {
-		if class[t[i]]&(isMark|isHigh) == 0 {
+		if class[t[i]]&(isMark|isHigh) == 0 && t[i]|0x20 != 'd' && t[i] != 'A' {
 			i++
 			continue
 		}
@@ -56,8 +56,13 @@ func (d Defang) form(t []byte, i int) (form, bool) {
 	case c == '\\':
 		return escaped(t, i)
 	case c == ']', c == ')', c == '}':
-		half := i > 1 && t[i-1] == '.' && class[t[i-2]]&isAlnum != 0 && isAlnumAt(t, i+1)
-		return form{0, i, i + 1}, half
+		return d.bracketed(t, i)
+	case c == '^':
+		return form{'.', i, i + 2}, isAlnumAt(t, i-1) && isAlnumAt(t, i+2) && t[i+1] == '.'
+	case c == '@':
+		return form{'@', i - 1, i + 2}, isAlnumAt(t, i-2) && isAlnumAt(t, i+2) && t[i-1] == ' ' && t[i+1] == ' '
+	case class[c]&isLetter != 0:
+		return spelled(t, i)
 	case c >= 0x80:
 		return disguisedRune(t, i)
 	}
@@ -69,44 +74,174 @@ func joinsWords(b byte) bool { return b < 0x80 && class[b]&inWord != 0 || b == '
 
 func isAlnumAt(t []byte, i int) bool { return i >= 0 && i < len(t) && class[t[i]]&isAlnum != 0 }
 
-// bracketForms are the words in brackets, longest first, and what they mean. A meaning of several characters is cut
-// to the first, the others being separators like it.
-var bracketForms = []struct {
-	word   string
-	means  rune
-	common bool
-}{{"://", ':', true}, {"dot", '.', false}, {"at", '@', false}, {".", '.', true}, {":", ':', true}, {"@", '@', true}, {"d", '.', false}, {"/", '/', false}}
-
 // bracketed returns the form that begins with the bracket t[i].
 func (d Defang) bracketed(t []byte, i int) (form, bool) {
-	all := d == DefangAll
-	if t[i] == '<' && !all {
+	if f, ok := tight(t, i); ok {
+		if d == DefangAll {
+			f = spread(t, f)
+		}
+		return f, true
+	}
+	if d != DefangAll {
 		return form{}, false
 	}
-	from := i + 1
-	if all {
-		from = skipBlank(t, from)
+	if f, ok := loose(t, i); ok {
+		return f, true
 	}
-	for _, b := range bracketForms {
-		if !all && !b.common || !hasFoldPrefix(t[from:], b.word) {
-			continue
+	return stray(t, i)
+}
+
+// A core is what stands in brackets, and what it means. A meaning of several characters is cut to the first, the
+// others being separators like it.
+type core struct {
+	text  string
+	means rune
+}
+
+// tightCores are the cores that are read in any mode, in a pair of brackets without blanks; looseCores are the others,
+// the words of ioc-fanger's languages among them.
+var (
+	tightCores = []core{{"://", ':'}, {".", '.'}, {":", ':'}, {"@", '@'}}
+	looseCores = []core{{"dot", '.'}, {"punto", '.'}, {"punkt", '.'}, {"point", '.'}, {"arroba", '@'}, {"at", '@'},
+		{"et", '@'}, {"d", '.'}, {".", '.'}, {",", '.'}, {"@", '@'}, {"://", ':'}, {":", ':'}, {"/", '/'}, {"-", '-'}}
+)
+
+// coreAt returns the first of cores that stands at t[i].
+func coreAt(t []byte, i int, cores []core) (c core, ok bool) {
+	for _, c := range cores {
+		if hasFoldPrefix(t[i:], c.text) {
+			return c, true
 		}
-		to := from + len(b.word)
-		if all {
-			to = skipBlank(t, to)
-		}
-		if to < len(t) && t[to] == closing(t[i]) {
-			return spread(t, form{b.means, i, to + 1}, all), true
-		}
-		half := all && b.word == "." && isAlnumAt(t, i-1) && isAlnumAt(t, from+1)
-		return form{'.', i, from + 1}, half
 	}
-	return form{}, false
+	return c, false
+}
+
+// mayHide reports whether the mark t[i] can be part of a form, by the bytes beside it: most brackets of a log line
+// enclose something else.
+func mayHide(t []byte, i int) bool {
+	if i == 0 || i+2 >= len(t) {
+		return i+2 < len(t) && coreStarts[t[i+1]]
+	}
+	if t[i-1] == '.' || t[i-1] == ' ' && t[i] == '@' {
+		return true
+	}
+	switch next := t[i+1]; {
+	case isClosing(t[i]):
+		return next == '.' || t[i-1] == 'w' || t[i-1] == 'W' || t[i-1] == ':'
+	case class[next]&isLetter != 0:
+		return coreStarts[next] && (coreSeconds[t[i+2]] || isClosing(t[i+2]))
+	default:
+		return coreStarts[next]
+	}
+}
+
+// coreStarts and coreSeconds are the bytes that forms have behind their bracket: the first letters of a core and the
+// second ones, punctuation, blanks and further brackets.
+var coreStarts, coreSeconds = func() (starts, seconds [256]bool) {
+	for _, c := range append(looseCores, core{"www", 0}) {
+		starts[c.text[0]], starts[c.text[0]&^0x20] = true, true
+		if len(c.text) > 1 {
+			seconds[c.text[1]], seconds[c.text[1]&^0x20] = true, true
+		}
+	}
+	for _, c := range "[({<])}> " {
+		starts[c] = true
+	}
+	seconds[' '] = true
+	return starts, seconds
+}()
+
+// tight returns a form such as [.] and (://), whose brackets fit.
+func tight(t []byte, i int) (form, bool) {
+	if t[i] != '[' && t[i] != '(' && t[i] != '{' {
+		return form{}, false
+	}
+	c, ok := coreAt(t, i+1, tightCores)
+	to := i + 1 + len(c.text)
+	if !ok || to >= len(t) || t[to] != closing(t[i]) {
+		return form{}, false
+	}
+	return form{c.means, i, to + 1}, true
+}
+
+// loose returns a form whose brackets may be doubled, of two kinds, turned round or missing on the right, with blanks
+// inside, around any of the cores: [[.]], ].[, [ dot ], [.com.
+func loose(t []byte, i int) (form, bool) {
+	from := bracketsEnd(t, i)
+	begin := skipBlank(t, from)
+	c, ok := coreAt(t, begin, looseCores)
+	if !ok {
+		return form{}, false
+	}
+	end := begin + len(c.text)
+	stop := skipBlank(t, end)
+	to := bracketsEnd(t, stop)
+	f := form{c.means, i, to}
+	opened := isOpening(t[i])
+	switch {
+	case to == stop: // nothing closes it
+		return form{c.means, i, end}, opened && begin == from && isHalf(c) && isAlnumAt(t, i-1) && isAlnumAt(t, end)
+	case opened && to == stop+1 && from == i+1 && t[stop] == closing(t[i]):
+		f = spread(t, f)
+		return f, c.means == ':' || c.means == '/' || isAlnumAt(t, f.from-1) && isAlnumAt(t, f.to)
+	}
+	tight := begin == from && stop == end // "(as here). [And so on]" is a sentence
+	return f, (opened || c.text == "." && tight) && isAlnumAt(t, i-1) && isAlnumAt(t, to)
+}
+
+// isHalf reports whether the core is read without a bracket behind it.
+func isHalf(c core) bool { return c.text == "." || c.text == "@" || len(c.text) > 2 && c.means == '.' }
+
+// mostBrackets bounds how many brackets one behind the other belong to a form.
+const mostBrackets = 3
+
+func bracketsEnd(t []byte, i int) int {
+	limit := min(i+mostBrackets, len(t))
+	for i < limit && (isOpening(t[i]) || isClosing(t[i])) {
+		i++
+	}
+	return i
+}
+
+func isOpening(c byte) bool { return c == '[' || c == '(' || c == '{' || c == '<' }
+
+func isClosing(c byte) bool { return c == ']' || c == ')' || c == '}' || c == '>' }
+
+// stray returns the bracket t[i] as a form that means nothing: beside a dot, as in evil.]com and evil.[com, and around
+// what defanging should not have touched, as in [www].evil.com and 2001:db8[::]1.
+func stray(t []byte, i int) (form, bool) {
+	f, rest := form{0, i, i + 1}, t[i+1:]
+	if isOpening(t[i]) {
+		inner := hasFoldPrefix(rest, "www") && len(rest) > 4 && rest[3] == closing(t[i]) && rest[4] == '.' ||
+			hasFoldPrefix(rest, "::") && len(rest) > 3 && rest[2] == closing(t[i]) && isHexAt(t, i-1) && isHexAt(t, i+4)
+		return f, inner || besideDot(t, i) && !closes(rest)
+	}
+	before := t[max(0, i-4):i]
+	inner := len(before) == 4 && hasFoldPrefix(before[1:], "www") && isOpening(before[0]) ||
+		len(before) == 4 && string(before[1:]) == "[::" && isHexAt(t, i+1)
+	return f, inner || besideDot(t, i)
+}
+
+func isHexAt(t []byte, i int) bool { return i >= 0 && i < len(t) && class[t[i]]&isHex != 0 }
+
+// besideDot reports whether a dot of a name stands before t[i], and the name goes on behind it.
+func besideDot(t []byte, i int) bool {
+	return i > 1 && t[i-1] == '.' && isAlnumAt(t, i-2) && isAlnumAt(t, i+1)
+}
+
+// closes reports whether a bracket is closed behind the letters and digits that rest begins with.
+func closes(rest []byte) bool {
+	for i, c := range rest[:min(len(rest), maxLabel)] {
+		if class[c]&isAlnum == 0 {
+			return i == 0 || isClosing(c)
+		}
+	}
+	return false
 }
 
 // spread takes the blanks around a form into it when names stand on both sides.
-func spread(t []byte, f form, all bool) form {
-	if !all || f.means != '.' && f.means != '@' {
+func spread(t []byte, f form) form {
+	if f.means != '.' && f.means != '@' {
 		return f
 	}
 	from, to := f.from, skipBlank(t, f.to)
@@ -117,6 +252,32 @@ func spread(t []byte, f form, all bool) form {
 		f.from, f.to = from, to
 	}
 	return f
+}
+
+// spelled returns the form that a bare word at t[i] is: "evil DOT com", "evil dot com", "john AT evil.com". A small
+// "at" is an English word.
+func spelled(t []byte, i int) (form, bool) {
+	if i < 2 || t[i-1] != ' ' || !isAlnumAt(t, i-2) {
+		return form{}, false
+	}
+	switch rest := t[i:]; {
+	case hasFoldPrefix(rest, "dot ") && rest[1]&0x20 == rest[0]&0x20:
+		return form{'.', i - 1, i + 4}, isAlnumAt(t, i+4)
+	case bytes.HasPrefix(rest, []byte("AT ")) && !isUpper(t[i-2]):
+		n := wordLength(rest[3:])
+		host, then := rest[3:3+n], rest[3+n:]
+		return form{'@', i - 1, i + 3}, n > 0 && (bytes.IndexByte(host, '.') > 0 || hasFoldPrefix(then, " dot "))
+	}
+	return form{}, false
+}
+
+// wordLength returns how many bytes of t belong to the word it begins with, up to those of a long domain.
+func wordLength(t []byte) int {
+	n := 0
+	for n < len(t) && n < maxDomain && class[t[n]]&inWord != 0 {
+		n++
+	}
+	return n
 }
 
 func skipBlank(t []byte, i int) int {
@@ -185,8 +346,11 @@ func hidesDot(word []byte) bool {
 	return false
 }
 
-// defangedAt reports whether t[i], a bracket, is part of a form.
-func (s *Scanner) defangedAt(t []byte, i int) bool {
+// hidden reports whether t[i] is part of a form that has to be written out.
+func (s *Scanner) hidden(t []byte, i int) bool {
+	if s.plain || s.Defang == DefangOff {
+		return false
+	}
 	_, ok := s.Defang.form(t, i)
 	return ok
 }
@@ -227,9 +391,23 @@ func (s *Scanner) backslash(t []byte, i int) (next int, ok bool) {
 	case rest[0] == 'u' && hex && len(rest) > 4:
 		return i + 6, true
 	case rest[0] == 'n' || rest[0] == 't' || rest[0] == 'r':
-		if class[rest[1]]&isDigit != 0 || hasFoldPrefix(rest[1:], "www.") || hasFoldPrefix(rest[1:], "http") {
+		if class[rest[1]]&isDigit != 0 || rest[1] == '\\' || hasFoldPrefix(rest[1:], "www.") ||
+			hasFoldPrefix(rest[1:], "http") || endsSentence(t, i) {
 			return i + 2, true
 		}
 	}
 	return i + 1, true
+}
+
+// endsSentence reports whether the backslash at t[i] escapes a line's end behind a text, rather than parting the names
+// of a path or of a Windows account: the word before it has a dot, or is no word, and there is no drive before it.
+func endsSentence(t []byte, i int) bool {
+	const longest = 64
+	from := i
+	for from > 0 && i-from < longest && t[from-1] > ' ' {
+		from--
+	}
+	word := t[from:i]
+	return len(word) > 0 && !bytes.Contains(word, []byte(`:\`)) && !bytes.HasPrefix(word, []byte(`\\`)) &&
+		(bytes.IndexByte(word, '.') > 0 || class[word[len(word)-1]]&inWord == 0 && word[len(word)-1] != ':')
 }

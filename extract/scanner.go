@@ -26,11 +26,11 @@ type Scanner struct {
 	cur   *view
 	base  int // of dst: the first match of this line
 
-	plain        bool   // the text has been refanged: marks hide nothing more
-	notIPv6Until int    // up to here in the text no IPv6 address can begin
-	field        string // path of the JSON string; aliases the walker's memory
+	plain        bool    // the text has been refanged: marks hide nothing more
+	notIPv6Until int     // up to here in the text no IPv6 address can begin
+	names        *walker // of the JSON string at hand, the inner one in JSON inside of it; nil in a text line
 	fieldState   fieldState
-	fieldCopy    string // field in memory, once there is a match
+	fieldCopy    string // its path in memory, once there is a match
 
 	outer, inner walker
 }
@@ -54,8 +54,8 @@ func (s *Scanner) AppendEvent(dst []Match, line []byte) (matches []Match, event 
 		}
 		s.dst = s.dst[:s.base]
 	}
-	s.field, s.fieldState, s.fieldCopy = "", fieldWanted, ""
-	s.line = view{text: line}
+	s.names, s.fieldState, s.fieldCopy = nil, fieldWanted, ""
+	s.line.text, s.line.offset = line, 0
 	s.text(&s.line)
 	return s.finish(), false
 }
@@ -132,6 +132,12 @@ func (s *Scanner) scan(v *view) bool {
 		}
 		// Most words of a log line end here: no dot, no joint behind them, too short for a hash.
 		if marks&(isDot|isHigh) == 0 && i-start < minHash && c&isJoint == 0 {
+			if t[i-1]|0x20 == 't' && i-start <= 3 && s.hidden(t, start) {
+				return false
+			}
+			if c&(inWord|isMark) == 0 {
+				i++ // a separator that is nothing else
+			}
 			continue
 		}
 		if marks&isHigh != 0 && !s.plain && s.Defang == DefangAll && hidesDot(t[start:i]) {
@@ -148,8 +154,8 @@ func (s *Scanner) word(t []byte, start, end int, marks byteClass) int {
 	if end < len(t) {
 		switch t[end] {
 		case ':':
-			if end-start <= 4 && start >= s.notIPv6Until && allHex(t[start:end]) {
-				if next := s.ipv6(t, start); next > start {
+			if group := hexGroup(t, start, end); group < end && group >= s.notIPv6Until {
+				if next := s.ipv6(t, group); next > group {
 					return next
 				}
 			}
@@ -169,6 +175,19 @@ func (s *Scanner) word(t []byte, start, end int, marks byteClass) int {
 		s.dottedWord(t, start, end, marks)
 	}
 	return end
+}
+
+// hexGroup returns where the group of an IPv6 address begins that ends the word t[start:end], or end: at the word's
+// start or behind a dash.
+func hexGroup(t []byte, start, end int) int {
+	i := end
+	for i > start && class[t[i-1]]&isHex != 0 {
+		i--
+	}
+	if end-i > 4 || i > start && t[i-1] != '-' {
+		return end
+	}
+	return i
 }
 
 func allHex(word []byte) bool {
@@ -200,22 +219,27 @@ func (s *Scanner) mark(t []byte, i int) (next int, ok bool) {
 		if i+1 < len(t) && t[i+1] == ':' && i >= s.notIPv6Until {
 			return max(s.ipv6(t, i), i+1), true
 		}
-		s.detection(t, i)
+		if mayAnnounce(t, i) {
+			s.detection(t, i)
+		}
 		return i + 1, true
 	case '=':
-		s.detection(t, i)
+		if mayAnnounce(t, i) {
+			s.detection(t, i)
+		}
 		return i + 1, true
 	case '(':
-		s.detection(t, i)
+		if mayAnnounce(t, i) {
+			s.detection(t, i)
+		}
 	case '@':
 		s.quotedEmail(t, i)
-		return i + 1, true
 	case '%':
 		return s.percent(t, i)
 	case '\\':
 		return s.backslash(t, i)
 	}
-	return i + 1, s.plain || s.Defang == DefangOff || !s.defangedAt(t, i)
+	return i + 1, !mayHide(t, i) || !s.hidden(t, i)
 }
 
 // emit appends an indicator that stands at t[start:end] of the current text.

@@ -94,9 +94,15 @@ func appendMatch(dst []byte, m extract.Match, line []byte) []byte {
 	dst = append(dst, `{"type":"`...)
 	dst = append(dst, m.Type.String()...)
 	dst = append(dst, `","value":`...)
+	from := len(dst)
 	dst = appendJSON(dst, m.Value)
+	value := dst[from:]
 	dst = append(dst, `,"raw":`...)
-	dst = appendJSON(dst, line[m.Start:m.End])
+	if raw := line[m.Start:m.End]; string(raw) == m.Value {
+		dst = append(dst, value...) // most values stand in the line as they are
+	} else {
+		dst = appendJSON(dst, raw)
+	}
 	dst = append(dst, `,"offset":`...)
 	dst = strconv.AppendInt(dst, int64(m.Start), 10)
 	if m.Field != "" {

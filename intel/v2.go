@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/valyala/fastjson"
 
@@ -116,7 +118,7 @@ func readReport(v *fastjson.Value) (Report, error) {
 		Resolutions: resolutions(v.GetArray("resolutions")),
 		MD5:         hashOf(extract.MD5, text(v.Get("md5"))),
 		SHA1:        hashOf(extract.SHA1, text(v.Get("sha1"))),
-		Permalink:   text(v.Get("permalink")),
+		Permalink:   page(text(v.Get("permalink"))),
 	}
 	for _, list := range v2Lists {
 		*list.of(&r) = values(v.GetArray(list.name), list.clean)
@@ -224,6 +226,19 @@ func resolutions(items []*fastjson.Value) []Resolution {
 		list = append(list, Resolution{value, last})
 	}
 	return list
+}
+
+// page returns link when a person may follow it: http or https, without a character that hides or turns what is
+// written. Anything else in the place of a permalink is somebody's trick.
+func page(link string) string {
+	u, err := url.Parse(link)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return ""
+	}
+	if strings.ContainsFunc(link, func(r rune) bool { return !unicode.IsGraphic(r) || unicode.Is(unicode.Bidi_Control, r) }) {
+		return ""
+	}
+	return link
 }
 
 // day returns the day that s spells, or the zero time: for "0000-00-00", for other nonsense, and for the first day of

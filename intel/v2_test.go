@@ -183,7 +183,7 @@ func TestParseReportCleans(t *testing.T) {
 			Report{References: []string{"httpblog.example201302", "https://a.example/x"}}},
 		{"own hashes", `"md5":"` + strings.ToUpper(md5) + `","sha1":"` + md5 + `"`, Report{MD5: md5}},
 		{"not UTF-8", "\"references\":[\"a\xff\xfeb\"],\"permalink\":\" x\\u0000y \"",
-			Report{References: []string{"a\ufffdb"}, Permalink: "x\x00y"}},
+			Report{References: []string{"a\ufffdb"}}},
 		{"addresses of a domain", `"resolutions":[
 			{"last_resolved":"2020-02-30","ip_address":"192.0.2.2"},
 			{"last_resolved":"0000-00-00","ip_address":"192.0.2.3"},
@@ -212,6 +212,23 @@ func TestParseReportCleans(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestParseReportPermalink(t *testing.T) {
+	for _, c := range []struct{ link, want string }{
+		{"https://www.threatcrowd.org/ip.php?ip=1.2.3.4", "https://www.threatcrowd.org/ip.php?ip=1.2.3.4"},
+		{"http://localhost:8080/x", "http://localhost:8080/x"},
+		{"javascript:alert(1)", ""},
+		{"https:///no-host", ""},
+		{"https://h/\\u001b[31m", ""},
+		{"https://h/\\u202egnp.exe", ""},
+		{"x\\u0000y", ""},
+	} {
+		r, err := ParseReport([]byte(`{"response_code":"1","permalink":"` + c.link + `"}`))
+		if err != nil || r.Permalink != c.want {
+			t.Errorf("%s: got %q, %v, want %q", c.link, r.Permalink, err, c.want)
+		}
 	}
 }
 

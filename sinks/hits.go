@@ -97,7 +97,7 @@ func OpenHits(dest string, isURL bool, warn func(error)) (*Hits, error) {
 	h := &Hits{warn: warn, now: time.Now, records: make(map[slot]*held), queue: make(chan []byte, maxQueued),
 		done: make(chan struct{}), stop: make(chan struct{})}
 	if isURL {
-		h.deliver = poster(dest, &http.Client{Timeout: postTimeout})
+		h.deliver = poster(dest, &http.Client{Timeout: postTimeout, CheckRedirect: stay})
 	} else {
 		file, err := os.OpenFile(dest, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 		if err != nil {
@@ -241,6 +241,9 @@ func poster(url string, client *http.Client) func(context.Context, []byte) error
 		}
 	}
 }
+
+// stay follows no redirect: a hit is for the ears of the one who was named.
+func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // post makes one request; again says that it may succeed later.
 func post(ctx context.Context, client *http.Client, url string, line []byte) (again bool, err error) {

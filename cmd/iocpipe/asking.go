@@ -23,61 +23,68 @@ func newAskingCommand(con console) *cobra.Command {
 	return cmd
 }
 
-// needStateDir returns the state's folder for a command that does not need the file in it.
-func needStateDir(flag string) (string, error) {
-	dir := stateDir(flag)
-	if dir == "" {
-		return "", usagef("there is no state: give --state the folder that the filter uses")
-	}
-	return dir, nil
-}
-
-func newPauseCommand(con console) *cobra.Command {
-	var state, note string
+// folderCommand is a command about the state's folder that does not need the file in it, which may be damaged.
+func folderCommand(use, short string, run func(dir string) error) *cobra.Command {
+	var state string
 	cmd := &cobra.Command{
-		Use:   "pause",
-		Short: "Ask nothing from now on, in all processes that share the state",
+		Use:   use,
+		Short: short,
 		Args:  exactArgs(0),
-		RunE: func(*cobra.Command, []string) error {
-			dir, err := needStateDir(state)
-			if err != nil {
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if _, err := settle(cmd); err != nil {
 				return err
 			}
-			if u, err := user.Current(); note == "" && err == nil {
-				note = u.Username
+			dir := stateDir(state)
+			if dir == "" {
+				return errNoState
 			}
-			if err := host.PauseAsking(dir, note); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(con.stdout, "asking is paused; lines flow on with what is known")
-			return err
+			return run(dir)
 		},
 	}
 	cmd.Flags().StringVar(&state, "state", "", "`DIR` of the state, as the filter has it")
+	addConfig(cmd.Flags())
+	return cmd
+}
+
+func newPauseCommand(con console) *cobra.Command {
+	var note string
+	cmd := folderCommand("pause", "Ask nothing from now on, in all processes that share the state", func(dir string) error {
+		if u, err := user.Current(); note == "" && err == nil {
+			note = u.Username
+		}
+		if err := host.PauseAsking(dir, note); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(con.stdout, "asking is paused; lines flow on with what is known")
+		return err
+	})
 	cmd.Flags().StringVar(&note, "note", "", "why (default: who)")
 	return cmd
 }
 
 func newResumeCommand(con console) *cobra.Command {
-	var state string
-	cmd := &cobra.Command{
-		Use:   "resume",
-		Short: "Ask again",
-		Args:  exactArgs(0),
-		RunE: func(*cobra.Command, []string) error {
-			dir, err := needStateDir(state)
-			if err != nil {
-				return err
-			}
-			if err := host.ResumeAsking(dir); err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(con.stdout, "asking goes on")
+	return folderCommand("resume", "Ask again", func(dir string) error {
+		if err := host.ResumeAsking(dir); err != nil {
 			return err
-		},
+		}
+		_, err := fmt.Fprintln(con.stdout, "asking goes on")
+		return err
+	})
+}
+
+// pauseNote says that asking is paused in dir, since when and why. It is empty while asking goes on, and without dir.
+func pauseNote(dir string) string {
+	if dir == "" {
+		return ""
 	}
-	cmd.Flags().StringVar(&state, "state", "", "`DIR` of the state, as the filter has it")
-	return cmd
+	pause, err := host.AskingPaused(dir)
+	switch {
+	case err != nil:
+		return "asking is paused: " + annotate.Safe(err.Error())
+	case pause == nil:
+		return ""
+	}
+	return fmt.Sprintf("asking is paused since %s (%s)", pause.Since.UTC().Format(time.RFC3339), annotate.Safe(pause.Note))
 }
 
 func newAskingLogCommand(con console) *cobra.Command {

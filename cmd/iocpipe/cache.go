@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -159,6 +160,9 @@ func printStateStats(ctx context.Context, con console, s *host.State) error {
 	}
 	w := con.stdout
 	fmt.Fprintf(w, "%s: version %d, %s of at most %s bytes\n", stats.Path, stats.Version, thousands(stats.Bytes), thousands(stats.MaxBytes))
+	if note := pauseNote(filepath.Dir(stats.Path)); note != "" {
+		fmt.Fprintln(w, note)
+	}
 	for _, source := range slices.Sorted(maps.Keys(stats.Answers)) {
 		var parts []string
 		for _, verdict := range slices.Sorted(maps.Keys(stats.Answers[source])) {

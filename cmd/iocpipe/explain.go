@@ -72,7 +72,7 @@ func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explaine
 		return nil, err
 	}
 	s := newStream(con, inputFlags{})
-	mine := &own{paths: paths, scan: scan, know: know, warn: s.complain}
+	mine := &own{paths: paths, scan: scan, know: know, stream: s}
 	if err := mine.load(); err != nil {
 		return nil, err
 	}
@@ -203,5 +203,8 @@ func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Ski
 		}
 		every := time.Duration(float64(time.Second) / float64(n.Rate))
 		fmt.Fprintf(w, "    would be asked · one question to %s, which may be asked every %s\n", n.Name, every)
+	}
+	if note := pauseNote(e.stateDir); note != "" {
+		fmt.Fprintf(w, "    %s\n", note)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -91,8 +92,8 @@ func (f *filterFlags) validate() error {
 	case f.to == "":
 		return usagef("--to: name a file, or - for standard output")
 	case len(f.sources.intel) == 0:
-		return usagef("nothing to ask: give --intel a file or folder of your own lists or report lines, " +
-			"the https:// URL of a ThreatCrowd v2 API, or both")
+		return usagef("nothing to ask: give --intel a plain list (echo 203.0.113.7 > bad.txt; iocpipe --intel bad.txt), " +
+			"a file or folder of report lines, or the https:// URL of a ThreatCrowd v2 API")
 	}
 	if err := f.in.validate(); err != nil {
 		return err
@@ -154,7 +155,7 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 	began := time.Now()
 	err = s.stream.do(ctx, source.Open(files, con.stdin), s.out, s.newWorker, s.newWorker(), s.workers())
 	if err == nil {
-		s.late.drainAll(ctx, s.know, isTerminal(con.stdout))
+		s.late.drainAll(ctx, s.know, isTerminal(con.stdout), con.stderr)
 	}
 	stop()
 	return s.close(err, time.Since(began))
@@ -178,13 +179,13 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 		return nil, err
 	}
 	if len(networks) > 0 {
-		s.state = f.sources.openState(s.stream.complain)
+		s.state = f.sources.openState(s.stream)
 	}
 	if s.know, err = f.sources.knowledge(networks, s.state, s.healthChanged, s.way.onAnswer); err != nil {
 		return nil, err
 	}
 	s.way.attach(s.know, &f.late)
-	s.mine = &own{paths: paths, scan: &f.scan, know: s.know, warn: s.stream.complain}
+	s.mine = &own{paths: paths, scan: &f.scan, know: s.know, stream: s.stream}
 	if err := s.mine.load(); err != nil {
 		return nil, err
 	}
@@ -241,16 +242,13 @@ func (s *session) start() (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	hup, again := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if s.know.Scheduler != nil {
-			_ = s.know.Scheduler.Run(ctx) // it ends only with ctx
-		}
-	}()
+	var beside sync.WaitGroup
+	if s.know.Scheduler != nil {
+		beside.Go(func() { _ = s.know.Scheduler.Run(ctx) }) // it ends only with ctx
+	}
 	if s.state != nil {
 		keepFresh(ctx, s.know.Cache, s.stream.complain)
-		go tellQueue(ctx, stateDir(s.sources.state), s.know.Scheduler)
+		beside.Go(func() { tellQueue(ctx, stateDir(s.sources.state), s.know.Scheduler) })
 	}
 	go s.mine.watch(ctx, again)
 	go func() {
@@ -269,7 +267,7 @@ func (s *session) start() (stop func()) {
 	return func() {
 		signal.Stop(hup)
 		cancel()
-		<-ended
+		beside.Wait()
 	}
 }
 
@@ -299,23 +297,22 @@ func isTerminal(v any) bool {
 	return ok && term.IsTerminal(int(file.Fd()))
 }
 
-// downMark begins the problem that a source is down, so that it can be found again when the source is back.
-const downMark = "down: source "
-
 // health says on stderr that a source went down or came back, once for each change.
 func (s *stream) health(h lookup.Health) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if h.Up {
-		fmt.Fprintf(s.con.stderr, "iocpipe: source %s answers again\n", h.Source)
-		s.wrong = strings.TrimPrefix(s.wrong, downMark+h.Source)
+	if !h.Up {
+		s.complainOf(h.Source, fmt.Errorf("source %s is down: %s; lines flow on, and it is tried again from time to time",
+			h.Source, reason(h.Source, h.Err)))
 		return
 	}
-	s.failed = true
-	if s.wrong == "" {
-		s.wrong = downMark + h.Source
-	}
-	fmt.Fprintf(s.con.stderr, "iocpipe: source %s is down: %v; lines flow on, and it is tried again from time to time\n", h.Source, h.Err)
+	s.mended(h.Source)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.con.stderr, "iocpipe: source %s answers again\n", h.Source)
+}
+
+// reason is what err says beside the source's name, which is its host unless the configuration gave it another.
+func reason(source string, err error) string {
+	return strings.TrimPrefix(err.Error(), source+": ")
 }
 
 // healthChanged tells people and the state how a source is.
@@ -338,7 +335,7 @@ func unanswered(s *stream, know *filter.Knowledge) {
 	health := know.Scheduler.Health()
 	for i, src := range know.Scheduler.Stats().Sources {
 		if src.Failed > 0 && src.Asked() == src.Failed && health[i].Up {
-			s.complain(fmt.Errorf("source %s answered none of %d questions: %w", src.Source, src.Failed, health[i].Err))
+			s.complain(fmt.Errorf("source %s answered none of %d questions: %s", src.Source, src.Failed, reason(src.Source, health[i].Err)))
 		}
 	}
 }

@@ -57,13 +57,15 @@ func TestSourceDiesWhileLinesFlow(t *testing.T) {
 	var stdout, stderr bytes.Buffer
 	list := t.TempDir() + "/list.txt"
 	writeFile(t, list, "203.0.113.7\n")
-	code := run([]string{"--state", "none", "--intel", list, "--intel", server.URL, "--rate", "100000/s", "--burst", "1000"}, console{in, &stdout, &stderr})
+	args := []string{"--state", "none", "--intel", list, "--intel", server.URL, "--rate", "100000/s", "--burst", "1000"}
+	code := run(args, console{in, &stdout, &stderr})
 	if code > exitFailed {
 		t.Errorf("exit code %d: %s", code, &stderr)
 	}
 	n := 0
 	for line := range strings.Lines(stdout.String()) {
-		if want := fmt.Sprintf("%d from ", n); !strings.HasPrefix(line, want) || !strings.Contains(line, "203.0.113.7 iocpipe={") {
+		start := fmt.Sprintf("%d from ", n)
+		if !strings.HasPrefix(line, start) || !strings.Contains(line, "203.0.113.7 iocpipe={") {
 			t.Fatalf("line %d is %q", n, line)
 		}
 		n++

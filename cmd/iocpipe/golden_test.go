@@ -8,11 +8,11 @@ import (
 	"testing"
 )
 
-var annotationTime = regexp.MustCompile(`"(occurred|enriched_at|fetched_at)":"[^"]*"`)
+var annotationTime = regexp.MustCompile(`(occurred|enriched_at|fetched_at)":"[^"]*"`)
 
 // stableTimes gives the times that an annotation adds one value, so that output can be compared.
 func stableTimes(out []byte) []byte {
-	return annotationTime.ReplaceAll(out, []byte(`"$1":"2026-03-04T09:15:25.310Z"`))
+	return annotationTime.ReplaceAll(out, []byte(`$1":"2026-03-04T09:15:25.310Z"`))
 }
 
 // The README's first command, in each form, as files to look at.

@@ -136,10 +136,14 @@ func (w *lateWay) meet(h filter.Hit) {
 		Events: h.Events, First: place(h.First), Last: place(h.Last), Late: h.Late})
 }
 
-// drain goes on asking for what was seen until nothing waits or is in flight, the time is over, or ctx is done.
-func (f *lateFlags) drainAll(ctx context.Context, know *filter.Knowledge, terminal bool) {
+// drainAll goes on asking for what was seen until nothing waits or is in flight, the time is over, or ctx is done.
+// With --drain it tells how far that came.
+func (f *lateFlags) drainAll(ctx context.Context, know *filter.Knowledge, terminal bool, stderr io.Writer) {
 	if know.Scheduler == nil {
 		return
+	}
+	if f.drain > 0 {
+		defer func() { tellDrained(know, stderr) }()
 	}
 	limit, queue := f.drain, true
 	if limit == 0 && terminal {
@@ -157,6 +161,20 @@ func (f *lateFlags) drainAll(ctx context.Context, know *filter.Knowledge, termin
 			return
 		}
 	}
+}
+
+// tellDrained says what was asked, what was not, and how long that would take.
+func tellDrained(know *filter.Knowledge, stderr io.Writer) {
+	asked, left := askedAndLeft(know)
+	perSecond := 0.0
+	for _, source := range know.Sources {
+		perSecond = max(perSecond, float64(source.Rate))
+	}
+	fmt.Fprintf(stderr, "iocpipe: %s asked, %s left", thousands(asked), thousands(left))
+	if left > 0 {
+		fmt.Fprintf(stderr, ", which would take %s", roundTime(time.Duration(float64(left)/perSecond*float64(time.Second))))
+	}
+	fmt.Fprintln(stderr)
 }
 
 // close ends the way: late verdicts are told, hits are delivered. No answer may come any more.

@@ -25,6 +25,10 @@ func pass(t *testing.T, in string, args ...string) string {
 	return stdout.String()
 }
 
+// note is what is appended to a text line that names 203.0.113.7.
+const note = ` iocpipe={"verdict":"malicious","matches":[` +
+	`{"value":"203.0.113.7","type":"ip","verdict":"malicious","source":"list","votes":-1}]}`
+
 func writeFile(t *testing.T, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -70,8 +74,7 @@ func TestUnknownLinesLeaveUntouched(t *testing.T) {
 
 // Endings stay where a line is annotated, and wherever two blocks meet.
 func TestAnnotatedLinesKeepTheirEndings(t *testing.T) {
-	const known, note = "from 203.0.113.7", ` iocpipe={"verdict":"malicious","matches":[` +
-		`{"value":"203.0.113.7","type":"ip","verdict":"malicious","source":"list","votes":-1}]}`
+	const known = "from 203.0.113.7"
 	for _, ending := range []string{"", "\n", "\r\n"} {
 		if got, want := pass(t, known+ending), known+note+ending; got != want {
 			t.Errorf("%q: got %q", ending, got)
@@ -113,17 +116,21 @@ var validEvents = []string{
 
 // invalidEvents look like JSON objects and are none: they are text.
 var invalidEvents = []string{
-	`{`, `}`, `{}{`, `{"ip"`, `{"ip":`, `{"ip":}`, `{"ip":"203.0.113.7"`, `{"ip":"203.0.113.7",}`, `{"ip":"203.0.113.7"},`,
-	`{"ip":"203.0.113.7"}}`, `{"ip":"203.0.113.7"} {"ip":"203.0.113.7"}`, `{"ip":"203.0.113.7" "a":1}`, `{ip:"203.0.113.7"}`,
-	`{'ip':'203.0.113.7'}`, `{"ip":203.0.113.7}`, `{"ip":"203.0.113.7","a":01}`, `{"ip":"203.0.113.7","a":1.}`,
-	`{"ip":"203.0.113.7","a":.1}`, `{"ip":"203.0.113.7","a":+1}`, `{"ip":"203.0.113.7","a":1e}`, `{"ip":"203.0.113.7","a":NaN}`,
-	`{"ip":"203.0.113.7","a":-}`, `{"ip":"203.0.113.7","a":0x1}`, `{"ip":"203.0.113.7","a":True}`, `{"ip":"203.0.113.7","a":nul}`,
-	`{"ip":"203.0.113.7","a":"\x"}`, `{"ip":"203.0.113.7","a":"\u12"}`, `{"ip":"203.0.113.7","a":"\u12G4"}`,
-	"{\"ip\":\"203.0.113.7\",\"a\":\"\x01\"}", "{\"ip\":\"203.0.113.7\",\"a\":\"\t\"}", "{\"ip\":\"203.0.113.7\",\"a\":\"\xff\"}",
-	"{\"ip\":\"203.0.113.7\"}\x00", "{\"ip\":\"203.0.113.7\"\x00}", `{"ip":"203.0.113.7"}#`, `{"ip":"203.0.113.7"}//x`,
-	`{/**/"ip":"203.0.113.7"}`, `{"ip":"203.0.113.7",,"a":1}`, `{"ip"::"203.0.113.7"}`, `{"ip":["203.0.113.7"}`, `{"ip":"203.0.113.7"]`,
-	`{"ip":"203.0.113.7","a":[1,]}`, `{"ip":"203.0.113.7","a":[,1]}`, `{"ip":"203.0.113.7",1:2}`, `{"ip":"203.0.113.7",null}`,
-	"\u00a0{\"ip\":\"203.0.113.7\"}", `["203.0.113.7"]`, `"203.0.113.7"`, `@cee: 203.0.113.7`, `@cee: {"ip":"203.0.113.7"`,
+	`{`, `}`, `{}{`, `{"ip"`, `{"ip":`, `{"ip":}`, `{"ip":"203.0.113.7"`, `{"ip":"203.0.113.7",}`,
+	`{"ip":"203.0.113.7"},`, `{"ip":"203.0.113.7"}}`, `{"ip":"203.0.113.7"} {"ip":"203.0.113.7"}`,
+	`{"ip":"203.0.113.7" "a":1}`, `{ip:"203.0.113.7"}`, `{'ip':'203.0.113.7'}`, `{"ip":203.0.113.7}`,
+	`{"ip":"203.0.113.7","a":01}`, `{"ip":"203.0.113.7","a":1.}`, `{"ip":"203.0.113.7","a":.1}`,
+	`{"ip":"203.0.113.7","a":+1}`, `{"ip":"203.0.113.7","a":1e}`, `{"ip":"203.0.113.7","a":NaN}`,
+	`{"ip":"203.0.113.7","a":-}`, `{"ip":"203.0.113.7","a":0x1}`, `{"ip":"203.0.113.7","a":True}`,
+	`{"ip":"203.0.113.7","a":nul}`, `{"ip":"203.0.113.7","a":"\x"}`, `{"ip":"203.0.113.7","a":"\u12"}`,
+	`{"ip":"203.0.113.7","a":"\u12G4"}`, "{\"ip\":\"203.0.113.7\",\"a\":\"\x01\"}",
+	"{\"ip\":\"203.0.113.7\",\"a\":\"\t\"}", "{\"ip\":\"203.0.113.7\",\"a\":\"\xff\"}",
+	"{\"ip\":\"203.0.113.7\"}\x00", "{\"ip\":\"203.0.113.7\"\x00}", `{"ip":"203.0.113.7"}#`,
+	`{"ip":"203.0.113.7"}//x`, `{/**/"ip":"203.0.113.7"}`, `{"ip":"203.0.113.7",,"a":1}`, `{"ip"::"203.0.113.7"}`,
+	`{"ip":["203.0.113.7"}`, `{"ip":"203.0.113.7"]`, `{"ip":"203.0.113.7","a":[1,]}`,
+	`{"ip":"203.0.113.7","a":[,1]}`, `{"ip":"203.0.113.7",1:2}`, `{"ip":"203.0.113.7",null}`,
+	"\u00a0{\"ip\":\"203.0.113.7\"}", `["203.0.113.7"]`, `"203.0.113.7"`, `@cee: 203.0.113.7`,
+	`@cee: {"ip":"203.0.113.7"`,
 }
 
 // An event that is valid JSON is spliced, in every form of output; what only looks like one is text.
@@ -142,8 +149,9 @@ func TestJSONTorture(t *testing.T) {
 	}
 	for _, in := range invalidEvents {
 		out := strings.TrimSuffix(pass(t, in+"\n"), "\n")
-		note, ok := strings.CutPrefix(out, in)
-		if !ok || note != "" && !strings.HasPrefix(note, ` iocpipe={"verdict":"malicious"`) || strings.Contains(in, "203.0.113.7") != (note != "") {
+		added, ok := strings.CutPrefix(out, in)
+		known := strings.Contains(in, "203.0.113.7")
+		if !ok || known != strings.HasPrefix(added, ` iocpipe={"verdict":"malicious"`) || !known && added != "" {
 			t.Errorf("text: %q became %q", in, out)
 		}
 		out = strings.TrimSuffix(pass(t, in+"\n", "--output", "ndjson"), "\n")
@@ -171,13 +179,14 @@ func TestLongLinesPassWhole(t *testing.T) {
 			in := "a\n" + line + ending
 			want := "a\n" + line
 			if length <= 40 {
-				want += ` iocpipe={"verdict":"malicious","matches":[{"value":"203.0.113.7","type":"ip","verdict":"malicious","source":"list","votes":-1}]}`
+				want += note
 			}
 			if got := pass(t, in, "--max-line", "40"); got != want+ending {
 				t.Errorf("%d bytes and %q: got %q", length, ending, got)
 			}
 			out := strings.SplitAfter(pass(t, in, "--max-line", "40", "--output", "ndjson"), "\n")[1]
-			if message, ok := unwrap(t, strings.TrimSpace(out)); !ok || message != line || !strings.HasSuffix(out, "}"+ending) {
+			message, ok := unwrap(t, strings.TrimSpace(out))
+			if !ok || message != line || !strings.HasSuffix(out, "}"+ending) {
 				t.Errorf("%d bytes and %q: got %q", length, ending, out)
 			}
 		}

@@ -81,7 +81,7 @@ func (f *lookupFlags) run(ctx context.Context, con console, values []string) (er
 	s := newStream(con, inputFlags{})
 	var state *host.State
 	if len(networks) > 0 {
-		if state = f.sources.openState(s.complain); state != nil {
+		if state = f.sources.openState(s); state != nil {
 			defer func() { err = errors.Join(err, state.Close()) }()
 		}
 	}
@@ -89,11 +89,14 @@ func (f *lookupFlags) run(ctx context.Context, con console, values []string) (er
 	if err != nil {
 		return err
 	}
-	mine := &own{paths: paths, scan: &f.scan, know: know, warn: s.complain}
+	mine := &own{paths: paths, scan: &f.scan, know: know, stream: s}
 	if err := mine.load(); err != nil {
 		return err
 	}
 	asker := asker{con: con, json: f.json, know: know, networks: networks, mayAsk: !s.failed || len(f.scan.allow) == 0}
+	if state != nil {
+		asker.stateDir = stateDir(f.sources.state)
+	}
 	for i, source := range know.Sources {
 		asker.networks[i].Budget = source.Budget
 		if source.Budget == nil {
@@ -115,6 +118,7 @@ type asker struct {
 	know     *filter.Knowledge
 	networks []network
 	mayAsk   bool
+	stateDir string // empty without state
 }
 
 // ask prints what is known of key. Its error joins those of the sources that did not answer.
@@ -132,11 +136,11 @@ func (a *asker) ask(ctx context.Context, key extract.Key) error {
 		}
 		answer, cached, err := a.question(ctx, n, key)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", n.Name, err))
+			errs = append(errs, fmt.Errorf("%s: %s", n.Name, reason(n.Name, err)))
 			continue
 		}
 		answered = true
-		a.print(key, intel.Finding{Verdict: answer.Report.Verdict(), Origin: answer.Origin, Source: n.shown, Report: answer.Report}, answer.Fetched, cached)
+		a.print(key, intel.Finding{Verdict: answer.Report.Verdict(), Origin: answer.Origin, Source: a.shown(answer.Source), Report: answer.Report}, answer.Fetched, cached)
 	}
 	if !answered && len(errs) == 0 && !a.json {
 		fmt.Fprintf(a.con.stdout, "%s  nothing known\n", annotate.Safe(key.Value))
@@ -144,20 +148,37 @@ func (a *asker) ask(ctx context.Context, key extract.Key) error {
 	return errors.Join(errs...)
 }
 
+// shown returns the name of a source for people; of one that is not asked any more only its place is known.
+func (a *asker) shown(name string) string {
+	if p, ok := a.know.Providers[name]; ok {
+		return p.Name
+	}
+	return name
+}
+
 // question returns the answer of n about key: the one that is kept, while it holds, or else a new one when the budget
 // allows it, which is then kept.
 func (a *asker) question(ctx context.Context, n network, key extract.Key) (answer cache.Answer, cached bool, err error) {
 	const elsewhere = 200 * time.Millisecond // until another process has its answer
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("the budget allowed no question for minutes"))
+	defer cancel()
 	for {
 		held := a.know.Cache.Fetch(key)
 		if answer, ok := held.Answer(n.Name); ok && time.Now().Before(answer.Expires) {
 			return answer, true, nil
+		}
+		if note := pauseNote(a.stateDir); note != "" {
+			return answer, false, errors.New(note)
 		}
 		wait := n.Budget.Delay(time.Now())
 		if wait == 0 {
 			switch n.Budget.Take(key, time.Now()) {
 			case cache.Granted:
 				return a.request(ctx, n, key)
+			case cache.Answered: // since the look at what is held, or another source has called it malicious
+				if answer, ok := heldMalicious(a.know.Cache.Fetch(key)); ok {
+					return answer, true, nil
+				}
 			case cache.Elsewhere:
 				wait = elsewhere
 			}
@@ -165,10 +186,23 @@ func (a *asker) question(ctx context.Context, n network, key extract.Key) (answe
 		select {
 		case <-time.After(max(wait, time.Millisecond)):
 		case <-ctx.Done():
-			return answer, false, ctx.Err()
+			return answer, false, context.Cause(ctx)
 		}
 	}
 }
+
+// heldMalicious returns the answer that calls an indicator malicious, while it holds.
+func heldMalicious(held cache.Held) (cache.Answer, bool) {
+	for _, a := range held.Answers {
+		if a.Report.Verdict() == intel.Malicious && time.Now().Before(a.Expires) {
+			return a, true
+		}
+	}
+	return cache.Answer{}, false
+}
+
+// patience is how long a person waits for a question to be allowed.
+const patience = 3 * time.Minute
 
 // request asks n about key, for which a token was taken.
 func (a *asker) request(ctx context.Context, n network, key extract.Key) (answer cache.Answer, cached bool, err error) {

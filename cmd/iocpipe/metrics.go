@@ -51,6 +51,7 @@ var (
 	verdicts   = desc("lines_by_verdict_total", "Annotated lines by their worst verdict.", "verdict")
 	found      = desc("indicators_total", "Indicators met, by type.", "type")
 	answeredBy = desc("known_total", "Indicators met, by what knew them: local, cache or none.", "layer")
+	followUps  = desc("follow_ups_total", "Records of --late follow, which are not among the lines that left.")
 	hidden     = desc("hidden_total", "Malicious indicators that an allow list hides.")
 	questions  = desc("questions_total", "Questions by source and outcome; each spent budget.", "source", "outcome")
 	budget     = desc("budget_tokens", "Questions that could be asked at once.", "source")
@@ -72,7 +73,7 @@ type collector struct{ *session }
 
 // Describe sends the descriptions of all metrics.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{linesIn, linesOut, verdicts, found, answeredBy, hidden, questions, budget, sourceUp, waiting,
+	for _, d := range []*prometheus.Desc{linesIn, linesOut, verdicts, followUps, found, answeredBy, hidden, questions, budget, sourceUp, waiting,
 		oldest, bytesHeld, evicted, cached, isReady} {
 		ch <- d
 	}
@@ -92,6 +93,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	count(verdicts, t.Malicious.Load(), intel.Malicious.String())
 	count(verdicts, t.Related.Load(), intel.Related.String())
 	count(verdicts, t.Other.Load(), "other")
+	count(followUps, c.out.followUps.Load())
 	count(hidden, t.Hidden.Load())
 	for typ := extract.IP; typ <= extract.Antivirus; typ++ {
 		count(found, t.Found[typ].Load(), typ.String())

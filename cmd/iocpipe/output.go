@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 )
 
 // An output is where lines go: standard output, or a file that is appended to and can be reopened after a rotation.
@@ -14,8 +15,9 @@ type output struct {
 	w    io.Writer
 	file *os.File // nil for standard output
 
-	midLine  bool   // what was written last does not end a line
-	inserted []byte // lines that wait for the end of a line
+	midLine   bool         // what was written last does not end a line
+	inserted  []byte       // lines that wait for the end of a line
+	followUps atomic.Int64 // lines inserted
 }
 
 func openOutput(path string, stdout io.Writer) (*output, error) {
@@ -44,6 +46,7 @@ func (o *output) Write(p []byte) (int, error) {
 func (o *output) Insert(line []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.followUps.Add(1)
 	o.inserted = append(o.inserted, line...)
 	if !o.midLine {
 		_ = o.writeInserted() // the next block meets the same error

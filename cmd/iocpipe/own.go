@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,12 +20,13 @@ const noticeEvery = 2 * time.Second
 
 // own is what the user says: local intelligence, allow and own lists. It is read again when a file changes.
 type own struct {
-	paths []string // of local intelligence
-	scan  *scanFlags
-	know  *filter.Knowledge
-	warn  func(error)
+	paths  []string // of local intelligence
+	scan   *scanFlags
+	know   *filter.Knowledge
+	stream *stream
 
-	seen  string // a print of the files as they were read
+	seen  string   // a print of the files as they were read
+	wrong []string // with them then
 	store *local.Store
 }
 
@@ -37,16 +39,35 @@ func (o *own) load() error {
 	if errors.As(err, &usage) {
 		return err
 	}
+	var wrong []error
 	if err != nil {
-		o.warn(fmt.Errorf("%w; nothing is asked over the network until it can be read", err))
+		wrong = append(wrong, fmt.Errorf("%w; nothing is asked over the network until it can be read", err))
 	}
 	store, errs := local.Load(o.paths)
 	for _, e := range errs {
-		o.warn(fmt.Errorf("--intel: %w", e))
+		wrong = append(wrong, fmt.Errorf("--intel: %w", e))
 	}
+	o.complain(wrong)
 	o.store = store
 	o.know.SetOwn(store, policy, err == nil)
 	return nil
+}
+
+// complain warns about what was not wrong before, and takes back what has mended.
+func (o *own) complain(wrong []error) {
+	before := o.wrong
+	o.wrong = nil
+	for _, err := range wrong {
+		o.wrong = append(o.wrong, err.Error())
+		if !slices.Contains(before, err.Error()) {
+			o.stream.complainOf(err.Error(), err)
+		}
+	}
+	for _, text := range before {
+		if !slices.Contains(o.wrong, text) {
+			o.stream.mended(text)
+		}
+	}
 }
 
 // watch reads everything again whenever a file has changed or again is told, until ctx is done.
@@ -65,7 +86,7 @@ func (o *own) watch(ctx context.Context, again <-chan os.Signal) {
 			continue
 		}
 		if err := o.load(); err != nil {
-			o.warn(err)
+			o.stream.complain(err)
 		}
 	}
 }

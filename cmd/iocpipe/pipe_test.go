@@ -95,7 +95,7 @@ func pipeCommand(ts *testscript.TestScript, neg bool, args []string) {
 var signals = map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP}
 
 func (p *pipe) signalOn(sig os.Signal) {
-	for range patience / time.Millisecond {
+	for range scriptPatience / time.Millisecond {
 		_ = p.cmd.Process.Signal(sig) // fails once it has ended
 		select {
 		case <-p.ended:
@@ -151,14 +151,14 @@ func (p *pipe) hear(ts *testscript.TestScript) string {
 			ts.Fatalf("nothing more came; stderr: %s", p.said())
 		}
 		return line
-	case <-time.After(patience):
+	case <-time.After(scriptPatience):
 		ts.Fatalf("no line came; stderr: %s", p.said())
 	}
 	return ""
 }
 
 func (p *pipe) sayUntil(ts *testscript.TestScript, pattern *regexp.Regexp, line string) {
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(scriptPatience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		p.say(ts, line)
 		if pattern.MatchString(p.hear(ts)) {
 			return
@@ -168,7 +168,7 @@ func (p *pipe) sayUntil(ts *testscript.TestScript, pattern *regexp.Regexp, line 
 }
 
 func (p *pipe) awaitSaid(ts *testscript.TestScript, pattern *regexp.Regexp) {
-	for end := time.Now().Add(patience); !pattern.MatchString(p.said()); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(scriptPatience); !pattern.MatchString(p.said()); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			ts.Fatalf("stderr does not match %s: %s", pattern, p.said())
 		}
@@ -180,7 +180,7 @@ func (p *pipe) end(ts *testscript.TestScript, code string) {
 	ts.Check(err)
 	select {
 	case <-p.ended:
-	case <-time.After(patience):
+	case <-time.After(scriptPatience):
 		ts.Fatalf("it does not end; stderr: %s", p.said())
 	}
 	for line := range p.lines {

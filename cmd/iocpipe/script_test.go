@@ -40,7 +40,8 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ROOT", root)
-			env.Setenv("IOCPIPE_STATE", "none") // scripts about state say so
+			env.Setenv("IOCPIPE_STATE", "none")       // scripts about state say so
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each program, with -race
 			env.Values[sourceKey{}] = &scriptSource{t: env.T().(testing.TB)}
 			env.Values[pipeKey{}] = new(pipe)
 			return nil
@@ -83,7 +84,7 @@ func scriptProgram(ts *testscript.TestScript, args []string) *exec.Cmd {
 	ts.Check(err)
 	cmd := exec.Command(path, args[1:]...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "ROOT", "GOCOVERDIR", "IOCPIPE_STATE"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "ROOT", "GOCOVERDIR", "GORACE", "IOCPIPE_STATE"} {
 		if value := ts.Getenv(name); value != "" {
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}

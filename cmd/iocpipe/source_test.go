@@ -15,8 +15,8 @@ import (
 	"iocpipe/lookup/lookuptest"
 )
 
-// patience is how long a test waits for something that has to come. It never comes later where the program is right.
-const patience = 10 * time.Second
+// scriptPatience is how long a script waits for what has to come. Where the program is right it comes at once.
+const scriptPatience = 10 * time.Second
 
 type sourceKey struct{}
 
@@ -81,7 +81,7 @@ func (s *scriptSource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (s *scriptSource) awaitAsked(ts *testscript.TestScript, arg string) {
 	want, err := strconv.Atoi(arg)
 	ts.Check(err)
-	for end := time.Now().Add(patience); len(s.server.Asked()) < want && time.Now().Before(end); {
+	for end := time.Now().Add(scriptPatience); len(s.server.Asked()) < want && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
 	if asked := s.server.Asked(); len(asked) != want {

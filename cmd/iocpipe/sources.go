@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -123,6 +124,9 @@ func (f *sourceFlags) network(source string) (network, error) {
 		BaseURL: source, ProxyURL: settings.Proxy, CAFile: settings.CA, Timeout: timeout,
 		UserAgent: "iocpipe/" + version(), InsecureHTTP: f.insecureHTTP,
 	})
+	if errors.Is(err, threatcrowd.ErrPlainHTTP) {
+		return network{}, usagef("--intel: %v; --insecure-http allows it", err)
+	}
 	if err != nil {
 		return network{}, usagef("--intel: %v", err)
 	}

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -52,11 +52,13 @@ func stateDir(flag string) string {
 	return ""
 }
 
+var errNoState = usagef("there is no state: give --state the folder that the filter uses")
+
 // needState opens the host's state for a command that is about it.
 func (f *sourceFlags) needState() (*host.State, error) {
 	dir := stateDir(f.state)
 	if dir == "" {
-		return nil, usagef("there is no state: give --state the folder that the filter uses")
+		return nil, errNoState
 	}
 	return host.Open(dir, host.Options{})
 }
@@ -71,22 +73,27 @@ func (f *sourceFlags) existingState() (dir string, state *host.State, err error)
 	return dir, state, err
 }
 
+// theState is what complaints of the state are about.
+const theState = "state"
+
 // openState opens the host's state, if there is to be one. Without it, answers and budgets are kept in memory alone.
-func (f *sourceFlags) openState(warn func(error)) *host.State {
+func (f *sourceFlags) openState(stream *stream) *host.State {
 	dir := stateDir(f.state)
 	if dir == "" {
 		if f.state != "none" {
-			warn(errors.New("no folder for the state (no HOME): answers and budget are kept in memory alone; --state none says that this is meant"))
+			stream.complain(errors.New("no folder for the state (no HOME): answers and budget are kept in memory alone; --state none says that this is meant"))
 		}
 		return nil
 	}
 	state, err := host.Open(dir, host.Options{OnTrouble: func(err error) {
-		if err != nil {
-			warn(fmt.Errorf("state: %w", err))
+		if err == nil {
+			stream.mended(theState)
+			return
 		}
+		stream.complainOf(theState, fmt.Errorf("state: %w", err))
 	}})
 	if err != nil {
-		warn(fmt.Errorf("state: %w; answers and budget are kept in memory alone", err))
+		stream.complain(fmt.Errorf("state: %w; answers and budget are kept in memory alone", err))
 		return nil
 	}
 	return state
@@ -106,12 +113,13 @@ func keepFresh(ctx context.Context, memory *cache.Memory, warn func(error)) {
 	}
 }
 
-func queuePath(dir string) string {
-	return filepath.Join(dir, fmt.Sprintf("waiting-%d.json", os.Getpid()))
-}
+func queuePath(dir string) string { return filepath.Join(dir, queueName(strconv.Itoa(os.Getpid()))) }
+
+func queueName(pid string) string { return "waiting-" + pid + ".json" }
 
 // tellQueue writes what waits in s to a file of the state, for explain, until ctx is done.
 func tellQueue(ctx context.Context, dir string, s *lookup.Scheduler) {
+	sweepQueues(dir)
 	path := queuePath(dir)
 	defer func() { _ = os.Remove(path) }() // it would be old soon
 	tick := time.NewTicker(queueEvery)
@@ -132,12 +140,27 @@ func tellQueue(ctx context.Context, dir string, s *lookup.Scheduler) {
 	}
 }
 
+// sweepQueues removes what processes left that were killed.
+func sweepQueues(dir string) {
+	paths, _ := filepath.Glob(filepath.Join(dir, queueName("*")+"*"))
+	for _, path := range paths {
+		if isOld(path) {
+			_ = os.Remove(path) // somebody else may have
+		}
+	}
+}
+
+// isOld reports whether nobody has written the file at path for a while.
+func isOld(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && time.Since(info.ModTime()) > queueOld
+}
+
 // readQueues returns what the running processes that share dir say of key.
 func readQueues(dir string, key extract.Key) (found []lookup.Queued) {
-	paths, _ := filepath.Glob(filepath.Join(dir, "waiting-*.json"))
+	paths, _ := filepath.Glob(filepath.Join(dir, queueName("*")))
 	for _, path := range paths {
-		info, err := os.Stat(path)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && time.Since(info.ModTime()) > queueOld {
+		if isOld(path) {
 			continue
 		}
 		data, err := os.ReadFile(path)

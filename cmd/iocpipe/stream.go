@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -41,28 +43,45 @@ type stream struct {
 	in     inputFlags
 	stats  filter.Stats
 	mu     sync.Mutex
-	failed bool   // the exit code will be 1
-	wrong  string // the first thing that went wrong and has not mended
+	failed bool      // the exit code will be 1
+	wrong  []problem // what went wrong and has not mended, one of each kind
 }
+
+// A problem is what is wrong with something that may mend, or, about nothing, what stays.
+type problem struct{ about, text string }
 
 func newStream(con console, in inputFlags) *stream { return &stream{con: con, in: in} }
 
 // complain prints a message once something failed that does not stop the lines; the exit code will be 1.
-func (s *stream) complain(err error) {
+func (s *stream) complain(err error) { s.complainOf("", err) }
+
+// complainOf is complain about something that may mend.
+func (s *stream) complainOf(about string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed = true
-	if s.wrong == "" {
-		s.wrong = err.Error()
+	if !slices.ContainsFunc(s.wrong, func(p problem) bool { return p.about == about }) {
+		s.wrong = append(s.wrong, problem{about, err.Error()})
 	}
 	fmt.Fprintf(s.con.stderr, "iocpipe: %v\n", err)
 }
 
-// problem returns what is wrong, or nothing.
+// mended takes back the complaint about something.
+func (s *stream) mended(about string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wrong = slices.DeleteFunc(s.wrong, func(p problem) bool { return p.about == about })
+}
+
+// problem returns what is wrong, a line for each thing, or nothing.
 func (s *stream) problem() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.wrong
+	var lines []string
+	for _, p := range s.wrong {
+		lines = append(lines, p.text)
+	}
+	return strings.Join(lines, "\n")
 }
 
 // do runs until the end of the inputs, or for drainTime after ctx is done: at once when a person types them. workers is how many blocks are handled at

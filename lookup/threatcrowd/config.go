@@ -42,6 +42,9 @@ type Config struct {
 	InsecureHTTP bool
 }
 
+// ErrPlainHTTP is that a Config would tell everybody on the way what is asked about.
+var ErrPlainHTTP = errors.New("plain http is refused to the public host")
+
 // New returns a client of the API that cfg describes. It sends nothing. Errors name the field, and never quote a URL,
 // which may hold a password.
 func New(cfg Config) (*Client, error) {
@@ -58,7 +61,7 @@ func New(cfg Config) (*Client, error) {
 		http:    http.Client{Transport: cfg.Transport, CheckRedirect: checkRedirect},
 	}
 	if base.Scheme == "http" && !c.local && !cfg.InsecureHTTP {
-		return nil, fmt.Errorf("base URL: plain http to the public host %s is refused unless it is asked for", base.Host)
+		return nil, fmt.Errorf("base URL: %w %s", ErrPlainHTTP, base.Host)
 	}
 	if cfg.Transport == nil {
 		if c.http.Transport, err = newTransport(cfg); err != nil {

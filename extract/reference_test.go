@@ -1,0 +1,182 @@
+package extract
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/publicsuffix"
+)
+
+// The reference scanner finds addresses, domains and hashes in the most obvious way: a regular expression for each
+// token, the standard library and the public suffix list for what it is. It shares with the real one only what stands
+// around a token: the rules for versions, code names and identifiers. It reads plain ASCII text without e-mail
+// addresses, escapes and addresses between dashes.
+
+var (
+	wordPattern    = regexp.MustCompile(`[0-9A-Za-z._-]+`)
+	colonPattern   = regexp.MustCompile(`[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*`)
+	quadPattern    = regexp.MustCompile(`^\.*([0-9]+\.[0-9]+\.[0-9]+\.[0-9]+)\.*$`)
+	alnumPattern   = regexp.MustCompile(`[0-9A-Za-z]+`)
+	hexPattern     = regexp.MustCompile(`^(?:0[xX])?([0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128})$`)
+	namePattern    = regexp.MustCompile(`^(?:_?[0-9A-Za-z](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?\.)+[A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?$`)
+	excludePattern = regexp.MustCompile(`[^ -~]|[@%\\]|^[ \t]*[{]|@cee|[0-9]\.[0-9.]*[-_]|[-_][0-9.]*\.[0-9]|_\.|\._|__|-\.|\.-|_-|-_`)
+)
+
+// A referenceFinding is what the reference scanner finds, with where it begins.
+type referenceFinding struct {
+	start int
+	text  string
+}
+
+// referenceScan returns "type value" for each indicator in line; ok is false for lines that it does not read.
+func referenceScan(line string) (found []string, ok bool) {
+	if excludePattern.MatchString(line) {
+		return nil, false
+	}
+	var all []referenceFinding
+	add := func(start int, typ Type, value string) {
+		all = append(all, referenceFinding{start, typ.String() + " " + value})
+	}
+	rest := []byte(line) // addresses of version 6 are blanked out in it
+	for _, at := range colonPattern.FindAllStringIndex(line, -1) {
+		if addr, stop, found := referenceV6(line, at[0], at[1]); found {
+			add(at[0], IP, addr)
+			copy(rest[at[0]:stop], strings.Repeat(" ", stop-at[0]))
+		}
+	}
+	for _, at := range wordPattern.FindAllIndex(rest, -1) {
+		if typ, value := referenceWord(line, at[0], at[1]); typ != None {
+			add(at[0], typ, value)
+		}
+	}
+	for _, at := range alnumPattern.FindAllIndex(rest, -1) {
+		if typ, value := referenceHash(line, at[0], at[1]); typ != None {
+			add(at[0], typ, value)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b referenceFinding) int { return cmp.Compare(a.start, b.start) })
+	for _, f := range all {
+		found = append(found, f.text)
+	}
+	return found, true
+}
+
+func isWordByte(line string, i int) bool {
+	return i >= 0 && i < len(line) && wordPattern.MatchString(line[i:i+1])
+}
+
+func referenceV6(line string, start, end int) (value string, stop int, found bool) {
+	if strings.HasPrefix(line[start:end], ":") && !strings.HasPrefix(line[start:end], "::") {
+		start++ // ip:2001:db8::1
+	}
+	run := line[start:end]
+	if !strings.Contains(run, "::") && strings.Count(run, ":") < 7 ||
+		isWordByte(line, start-1) && line[start-1] != '-' || isWordByte(line, end) && line[end] != '-' {
+		return "", 0, false
+	}
+	addr, stop, rule := parseIPv6([]byte(line), start, end)
+	return addr.String(), stop, rule == Accepted
+}
+
+func referenceWord(line string, start, end int) (Type, string) {
+	var s Scanner
+	word := line[start:end]
+	if m := quadPattern.FindStringSubmatchIndex(word); m != nil {
+		addr, err := netip.ParseAddr(word[m[2]:m[3]])
+		if err != nil || s.versionContext([]byte(line), start+m[2], start+m[3]) != Accepted {
+			return None, ""
+		}
+		return IP, addr.String()
+	}
+	dotted := strings.Trim(word, ".")
+	if cut := strings.LastIndexByte(dotted, '.'); cut > 0 && strings.Trim(dotted, "0123456789.") == "" {
+		if from := start + strings.Index(word, dotted); portAfterDot([]byte(line), from, from+len(dotted)) > 0 {
+			return IP, dotted[:cut]
+		}
+	}
+	return referenceName(&s, line, start, end)
+}
+
+func referenceName(s *Scanner, line string, start, end int) (Type, string) {
+	start += len(line[start:end]) - len(strings.TrimLeft(line[start:end], ".-"))
+	end = start + len(strings.TrimRight(line[start:max(start, end)], ".-_"))
+	name := strings.ToLower(line[start:end])
+	if len(name) > maxDomain || !namePattern.MatchString(name) {
+		return None, ""
+	}
+	tld := name[strings.LastIndexByte(name, '.')+1:]
+	suffix, icann := publicsuffix.PublicSuffix(name)
+	_, known := publicsuffix.PublicSuffix("x." + tld)
+	if kind := lookUpTLD([]byte(tld)); !known && kind == noTLD || kind == closedTLD || icann && suffix == name {
+		return None, ""
+	}
+	labels := strings.Split(name, ".")
+	if strings.Contains(labels[len(labels)-2], "_") {
+		return None, ""
+	}
+	if addr, ok := parseReverse([]byte(name)); ok {
+		return IP, addr.String()
+	}
+	n, _ := s.parseName([]byte(line), start, end)
+	if s.codeContext(&n) != Accepted {
+		return None, ""
+	}
+	return Domain, name
+}
+
+func referenceHash(line string, start, end int) (Type, string) {
+	m := hexPattern.FindStringSubmatchIndex(line[start:end])
+	if m == nil || m[2] > 0 && m[3]-m[2] == 40 {
+		return None, ""
+	}
+	var s Scanner
+	if s.hashContext([]byte(line), start+m[2], start+m[3]) != Accepted {
+		return None, ""
+	}
+	return hashType(m[3] - m[2]), strings.ToLower(line[start+m[2] : start+m[3]])
+}
+
+// FuzzReference holds the scanner against the reference scanner.
+func FuzzReference(f *testing.F) {
+	for _, line := range seedLines(f) {
+		f.Add(line)
+	}
+	f.Fuzz(func(t *testing.T, line string) {
+		want, ok := referenceScan(line)
+		if !ok {
+			t.Skip()
+		}
+		s := Scanner{Types: AllTypes &^ (1<<Antivirus | 1<<Email)}
+		var got []string
+		for _, m := range s.Append(nil, []byte(line)) {
+			got = append(got, fmt.Sprintf("%s %s", m.Type, m.Value))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q\n got %q\nwant %q", line, got, want)
+		}
+	})
+}
+
+// seedLines are the texts of the case files and the lines of testdata/logs.
+func seedLines(tb testing.TB) (lines []string) {
+	for _, pattern := range []string{"testdata/*.txt", "../testdata/logs/*.log"} {
+		for _, path := range glob(tb, pattern) {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				tb.Fatal(err)
+			}
+			for line := range strings.SplitSeq(string(data), "\n") {
+				if line != "" && line[0] != '\t' && line[0] != '#' {
+					lines = append(lines, line)
+				}
+			}
+		}
+	}
+	return lines
+}
