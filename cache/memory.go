@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	lru "github.com/hashicorp/golang-lru/v2"
-
 	"iocpipe/extract"
 	"iocpipe/intel"
 )
@@ -120,12 +118,12 @@ type Memory struct {
 	size      int
 	below     *below     // nil when it stands alone
 	mu        sync.Mutex // held while an entry is read and replaced
-	held      *lru.Cache[extract.Key, Held]
+	held      shards
 }
 
 // NewMemory returns an empty cache for size indicators; size must be above 0.
 func NewMemory(size int, lifetimes Lifetimes) (*Memory, error) {
-	held, err := lru.New[extract.Key, Held](size)
+	held, err := newShards(size)
 	if err != nil {
 		return nil, err
 	}

@@ -69,9 +69,3 @@ func (v *view) put(r rune, from, to int) {
 	v.pieces = append(v.pieces, piece{at: len(v.text), from: from, to: to})
 	v.text = utf8.AppendRune(v.text, r)
 }
-
-// putByte appends b, which may be a part of a character, in the place of the parent's bytes from:to.
-func (v *view) putByte(b byte, from, to int) {
-	v.pieces = append(v.pieces, piece{at: len(v.text), from: from, to: to})
-	v.text = append(v.text, b)
-}

@@ -94,6 +94,7 @@ type counts struct {
 	related   int64 // lines with something related, but nothing malicious
 	other     int64 // other annotated lines
 	unknown   int64 // indicators that a source might know
+	unheeded  int   // of them, what the scheduler has no place for
 	hidden    int64 // malicious indicators that the allow list hides
 }
 
@@ -143,11 +144,19 @@ func (a *Annotation) Process(dst []byte, b *Block) []byte {
 		}
 		pos = next
 	}
-	a.Tally.add(a.local)
+	a.tally()
 	if copied == 0 {
 		return b.Data
 	}
 	return append(out, b.Data[copied:]...)
+}
+
+// tally adds what was counted in a block to what others count, too.
+func (a *Annotation) tally() {
+	a.Tally.add(a.local)
+	if a.local.unheeded > 0 {
+		a.Know.Scheduler.Unheeded(a.local.unheeded)
+	}
 }
 
 // await hands what is unknown in b to the scheduler, and waits for the answers that can be expected.
@@ -158,7 +167,7 @@ func (a *Annotation) await(b *Block) {
 		var line []byte
 		line, _, rest = cutLine(rest)
 		if verdict, _ := a.find(line, now); len(a.unknown) > 0 {
-			a.ask(line, verdict)
+			a.ask(extract.ReadContext(line, a.matches), verdict)
 			for _, sighting := range a.unknown {
 				unknown = append(unknown, sighting.Key.Clone())
 			}
@@ -189,7 +198,21 @@ func (a *Annotation) find(line []byte, now time.Time) (verdict intel.Verdict, ev
 			a.unknown = append(a.unknown, lookup.Sighting{Key: m.Key, Held: k.held, Was: k.Verdict})
 		}
 	}
+	a.heed(now)
 	return verdict, event
+}
+
+// heed leaves, of what is unknown in the line, that for which the scheduler may have a place.
+func (a *Annotation) heed(now time.Time) {
+	heeded := a.unknown[:0]
+	for i := range a.unknown {
+		if a.Know.Scheduler.Heeds(a.unknown[i].Key, now) {
+			heeded = append(heeded, a.unknown[i])
+		}
+	}
+	a.local.unknown += int64(len(a.unknown))
+	a.local.unheeded += len(a.unknown) - len(heeded)
+	a.unknown = heeded
 }
 
 func layerOf(f intel.Finding) Layer {
@@ -216,23 +239,31 @@ func (a *Annotation) wanted(key extract.Key) bool {
 // tell counts a line, and tells those who want to know of it: the scheduler, Late and Hits.
 func (a *Annotation) tell(line []byte, verdict intel.Verdict, event bool, place Place) {
 	a.count(verdict)
-	a.local.unknown += int64(len(a.unknown))
-	if len(a.unknown) > 0 && a.Waiting == nil {
-		a.ask(line, verdict)
-	}
 	malicious := verdict == intel.Malicious && (a.Hits != nil || a.Know.Scheduler != nil)
-	if !malicious && (a.Late == nil || len(a.unknown) == 0) {
+	if !malicious && len(a.unknown) == 0 {
 		return
 	}
-	host := witness(line, event, a.matches, &a.parser)
-	if a.Late != nil {
+	context := extract.ReadContext(line, a.matches)
+	if a.Waiting == nil {
+		a.ask(context, verdict)
+	}
+	late := a.Late != nil && a.leaveWaiting()
+	if !malicious && !late {
+		return
+	}
+	host := witness(context.Host, line, event, &a.parser)
+	if late {
 		for _, s := range a.unknown {
 			a.Late.Pass(s.Key, place, host)
 		}
 	}
-	if !malicious {
-		return
+	if malicious {
+		a.tellMalicious(line, host, place)
 	}
+}
+
+// tellMalicious tells of a line with something malicious that host met it.
+func (a *Annotation) tellMalicious(line []byte, host string, place Place) {
 	if a.Know.Scheduler != nil && host != "" {
 		a.Know.Scheduler.Met(host)
 	}
@@ -255,12 +286,17 @@ func (a *Annotation) tellHits(line []byte, host string, place Place) {
 }
 
 // ask hands the unknown indicators of a line to the scheduler, with what the line says beside them.
-func (a *Annotation) ask(line []byte, verdict intel.Verdict) {
-	context := extract.ReadContext(line, a.matches)
-	for _, sighting := range a.unknown {
-		sighting.Context, sighting.Beside = context, verdict == intel.Malicious
-		a.Know.Scheduler.Want(sighting)
+func (a *Annotation) ask(context extract.Context, verdict intel.Verdict) {
+	for i := range a.unknown {
+		a.unknown[i].Context, a.unknown[i].Beside = context, verdict == intel.Malicious
 	}
+	a.Know.Scheduler.Want(a.unknown...)
+}
+
+// leaveWaiting leaves, of what is unknown in the line, that which waits for an answer, and reports whether any does.
+func (a *Annotation) leaveWaiting() bool {
+	a.unknown = slices.DeleteFunc(a.unknown, func(s lookup.Sighting) bool { return !a.Know.Scheduler.Waits(s.Key) })
+	return len(a.unknown) > 0
 }
 
 func (a *Annotation) count(verdict intel.Verdict) {

@@ -2,6 +2,7 @@ package filter
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -30,7 +31,8 @@ func TestWitness(t *testing.T) {
 	} {
 		var s extract.Scanner
 		matches, event := s.AppendEvent(nil, []byte(c.line))
-		if got := witness([]byte(c.line), event, matches, new(fastjson.Parser)); got != c.want {
+		private := extract.ReadContext([]byte(c.line), matches).Host
+		if got := witness(private, []byte(c.line), event, new(fastjson.Parser)); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.line, got, c.want)
 		}
 	}
@@ -180,5 +182,27 @@ func TestWaiting(t *testing.T) {
 				t.Errorf("%d bytes are still held", w.bytes)
 			}
 		})
+	})
+}
+
+// TestLateRemembersWhatWaits floods the scheduler: what it has no place for is counted, and not remembered.
+func TestLateRemembersWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		know := newKnowledge(t, "", askable("crowd", extract.AllTypes))
+		const lines = 20_000
+		var in []byte
+		for i := range lines {
+			in = fmt.Appendf(in, "Failed password for root from 45.61.%d.%d\n", i>>8, i&255)
+		}
+		tally, late := new(Tally), NewLate()
+		a := &Annotation{Know: know, Annotator: annotate.New(), Tally: tally, Late: late}
+		a.Process(nil, &Block{Data: in, Lines: lines, Line: 1})
+		stats := know.Scheduler.Stats()
+		if tally.Unknown.Load() != lines || stats.Waiting+int(stats.Evicted) != lines {
+			t.Errorf("%d unknown, %d wait, %d evicted of %d", tally.Unknown.Load(), stats.Waiting, stats.Evicted, lines)
+		}
+		if n := late.passed.Len(); n < stats.Waiting || n > lines*3/4 {
+			t.Errorf("%d of %d are remembered, %d wait", n, lines, stats.Waiting)
+		}
 	})
 }

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"github.com/valyala/fastjson"
-
-	"iocpipe/extract"
 )
 
 // A Place is where an event stands.
@@ -23,13 +21,13 @@ var hostFields = [][]string{{"host", "name"}, {"host", "hostname"}, {"source", "
 // hostNames are the same under dotted or flat names.
 var hostNames = []string{"host.name", "host.hostname", "source.ip", "id.orig_h", "user.name", "hostname", "host", "src_ip", "user"}
 
-// witness returns who met the indicators of a line: a private address in it, the host or user that it names, the host
-// that logged it, or else nobody. It may alias line. It is asked for the few lines that hold something malicious.
-func witness(line []byte, event bool, matches []extract.Match, parser *fastjson.Parser) string {
-	if c := extract.ReadContext(line, matches); c.Host != "" {
-		return c.Host
-	}
-	if event {
+// witness returns who met the indicators of a line: the private address in it, which is private unless that is empty,
+// the host or user that the line names, the host that logged it, or else nobody. It may alias line.
+func witness(private string, line []byte, event bool, parser *fastjson.Parser) string {
+	switch {
+	case private != "":
+		return private
+	case event:
 		return eventHost(line, parser)
 	}
 	return syslogHost(line)

@@ -66,12 +66,20 @@ func BenchmarkTableNext(b *testing.B) {
 	}
 }
 
+// BenchmarkSchedulerWantParallel is what the filter does with what it does not know.
 func BenchmarkSchedulerWantParallel(b *testing.B) {
-	s := newTestScheduler(b, Options{Sources: []Source{{Name: "a", Types: extract.AllTypes, Rate: 1, Burst: 1}}})
-	b.RunParallel(func(pb *testing.PB) {
-		keys := stream{distinct: 1_000}
-		for pb.Next() {
-			s.Want(Sighting{Key: keys.next()})
-		}
-	})
+	for _, distinct := range []uint64{1_000, 10_000_000} {
+		b.Run(fmt.Sprintf("distinct=%d", distinct), func(b *testing.B) {
+			s := newTestScheduler(b, Options{Sources: []Source{{Name: "a", Types: extract.AllTypes, Rate: 1, Burst: 1}}})
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				keys := stream{distinct: distinct}
+				for pb.Next() {
+					if key := keys.next(); s.Heeds(key, time.Now()) {
+						s.Want(Sighting{Key: key})
+					}
+				}
+			})
+		})
+	}
 }

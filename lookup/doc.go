@@ -25,6 +25,7 @@
 //
 // Every 20th request goes to what has waited longest, so that nothing is ruled out for good. A full table draws eight
 // entries at random and gives up the one with the least score; a flood of invented names so pushes out invented names.
+// Past 8192 newcomers a second they are turned away at the door, before their lines are read for more.
 //
 // An answer counts fully. A malicious one takes the indicator out for every source, and with it what the report names:
 // that is known from then on, as related. Any other answer takes it out for the source that gave it. An error is no

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -69,6 +70,8 @@ type Scheduler struct {
 	// lets go of it between steps, and nothing that waits for a source or for Answers happens under it.
 	mu    sync.Mutex
 	table *Table
+
+	unheeded atomic.Uint64 // see Unheeded
 }
 
 // asker spends the budget of one source.
@@ -118,16 +121,35 @@ func New(opt Options) (*Scheduler, error) {
 	return s, nil
 }
 
-// Want notes a sighting of an indicator about which something is still to be asked. It waits for nothing but a short
-// lock, and allocates only for an indicator that does not wait yet, whose key it clones.
-func (s *Scheduler) Want(sighting Sighting) {
+// Want notes what one event shows of indicators about which something is still to be asked. It waits for nothing but a
+// short lock, and allocates only for an indicator that does not wait yet, whose key it clones.
+func (s *Scheduler) Want(sightings ...Sighting) {
 	now := time.Now()
 	s.mu.Lock()
-	if todo := s.table.Want(sighting, now); todo != 0 {
-		s.wakeHungry(todo)
+	defer s.mu.Unlock()
+	for i := range sightings {
+		if todo := s.table.Want(sightings[i], now); todo != 0 {
+			s.wakeHungry(todo)
+		}
 	}
-	s.mu.Unlock()
 }
+
+// Waits reports whether key waits for a question, or is being asked about.
+func (s *Scheduler) Waits(key extract.Key) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.table.index[key] != nil
+}
+
+// Heeds reports whether anything would come of calling [Scheduler.Want] about key: it does not for a newcomer while the
+// table is full and takes in no more of them. What is not heeded needs no reading of its line; it is to be counted with
+// [Scheduler.Unheeded]. Heeds takes no lock and does not allocate.
+func (s *Scheduler) Heeds(key extract.Key, now time.Time) bool {
+	return !s.table.door.turnsAway(key, now.Sub(s.table.start))
+}
+
+// Unheeded counts n sightings that were not heeded among what found no place in the table.
+func (s *Scheduler) Unheeded(n int) { s.unheeded.Add(uint64(n)) }
 
 // Met notes that host met something that is known to be malicious: what else it meets is worth asking about.
 func (s *Scheduler) Met(host string) {

@@ -40,7 +40,12 @@ func (s *Scheduler) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
-	stats := Stats{Waiting: s.table.Waiting(), Evicted: s.table.Evicted(), Bytes: s.table.Bytes(), Oldest: s.table.Oldest(now)}
+	stats := Stats{
+		Waiting: s.table.Waiting(),
+		Evicted: s.table.Evicted() + s.unheeded.Load(),
+		Bytes:   s.table.Bytes(),
+		Oldest:  s.table.Oldest(now),
+	}
 	for _, a := range s.askers {
 		stats.InFlight += a.inFlight
 		source := a.stats

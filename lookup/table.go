@@ -84,6 +84,7 @@ type Table struct {
 	picks   []picks // by source
 	random  *rand.Rand
 	seed    maphash.Seed
+	door    *door
 
 	types    typeCounts
 	asking   int    // entries that are being asked
@@ -117,6 +118,7 @@ func NewTable(opt TableOptions) *Table {
 	if opt.MaxWaiting == 0 {
 		opt.MaxWaiting = DefaultMaxWaiting
 	}
+	seed := maphash.MakeSeed()
 	return &Table{
 		max:     opt.MaxWaiting,
 		sources: opt.Types,
@@ -126,7 +128,8 @@ func NewTable(opt TableOptions) *Table {
 		hot:     newHotHosts(),
 		picks:   make([]picks, len(opt.Types)),
 		random:  rand.New(rand.NewPCG(opt.Seed, 0)),
-		seed:    maphash.MakeSeed(),
+		seed:    seed,
+		door:    newDoor(seed, opt.MaxWaiting),
 		breathe: func() {},
 	}
 }
@@ -144,7 +147,7 @@ func (t *Table) Want(s Sighting, now time.Time) SourceSet {
 	if todo == 0 {
 		return 0
 	}
-	e := t.vacancy(at)
+	e := t.vacancy(now)
 	if e == nil {
 		return 0
 	}
@@ -162,14 +165,22 @@ func (t *Table) mayAnswer(typ extract.Type) (set SourceSet) {
 	return set
 }
 
-// vacancy returns an entry to fill. In a full table it takes the place of the least of a few drawn at random: no order
-// needs to be kept for that, and what has shown itself is safe however many new values come. It is nil when all that
-// were drawn are being asked.
-func (t *Table) vacancy(at seconds) *entry {
+// vacancy returns an entry to fill, in a full table that of another. It is nil when none can be had.
+func (t *Table) vacancy(now time.Time) *entry {
 	if len(t.entries) < t.max {
 		return new(entry)
 	}
 	t.evicted++
+	if !t.door.admit(now.Sub(t.start)) {
+		return nil
+	}
+	return t.evict(t.since(now))
+}
+
+// evict takes out the least of a few entries drawn at random, and returns it to be filled: no order needs to be kept for
+// that, and what has shown itself is safe however many new values come. It is nil when all that were drawn are being
+// asked.
+func (t *Table) evict(at seconds) *entry {
 	var least *entry
 	lowest := math.Inf(1)
 	for range draws {
@@ -201,6 +212,7 @@ func (t *Table) enter(e *entry, s Sighting, todo SourceSet) {
 	e.place = len(t.entries)
 	t.entries = append(t.entries, e)
 	t.index[e.key] = e
+	t.door.enter(e.key)
 	t.keyBytes += len(e.key.Value)
 	t.types.add(e.key.Type)
 }
@@ -213,6 +225,7 @@ func (t *Table) remove(e *entry) {
 	t.entries[last] = nil
 	t.entries = t.entries[:last]
 	delete(t.index, e.key)
+	t.door.leave(e.key)
 	t.keyBytes -= len(e.key.Value)
 	if e.asking {
 		t.asking--
@@ -478,8 +491,8 @@ func (t *Table) Waiting() int { return len(t.entries) - t.asking }
 // Evicted returns how many indicators left a full table unasked, or found no place in it.
 func (t *Table) Evicted() uint64 { return t.evicted }
 
-// Bytes returns about how much memory the waiting indicators take.
+// Bytes returns about how much memory the waiting indicators take, and the door in front of them.
 func (t *Table) Bytes() int {
 	const perEntry = int(unsafe.Sizeof(entry{})) + 8 /* its pointer */ + 64 /* its place in the map */
-	return len(t.entries)*perEntry + t.keyBytes
+	return len(t.entries)*perEntry + t.keyBytes + t.door.bytes()
 }

@@ -365,6 +365,13 @@ func checkTable(t *testing.T, table *Table, asking map[extract.Key]int) {
 			inFlight++
 		}
 	}
+	behindDoor := 0
+	for i := range table.door.counts {
+		behindDoor += int(table.door.counts[i].Load())
+	}
+	if behindDoor != len(table.entries) {
+		t.Fatalf("%d entries, %d behind the door", len(table.entries), behindDoor)
+	}
 	if len(table.index) != len(table.entries) || len(table.entries) > table.max || bytes != table.keyBytes ||
 		inFlight != table.asking || inFlight != len(asking) {
 		t.Fatalf("%d entries, %d indexed, %d key bytes for %d, %d asking for %d", len(table.entries), len(table.index),

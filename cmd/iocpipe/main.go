@@ -12,6 +12,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // The exit codes, the same for every command.
@@ -24,6 +25,9 @@ const (
 
 const exitCodes = `Exit codes: 0 done; 1 something failed, stderr says what; 2 wrong flags or configuration; 3 with --fail-on malicious
 when something malicious was seen.`
+
+// helpWidth is how wide the help is, in columns.
+const helpWidth = 118
 
 // An exitError ends the program with a code. A message is printed before, unless it is empty.
 type exitError struct {
@@ -97,6 +101,8 @@ func newRootCommand(con console, told *results) *cobra.Command {
 	root.AddCommand(named, newExtractCommand(con), newLookupCommand(tell), newVoteCommand(tell), newExplainCommand(tell),
 		newVerifyCommand(tell), newPlanCommand(tell), newCacheCommand(tell),
 		newAskingCommand(tell), newVersionCommand(tell))
+	cobra.AddTemplateFunc("wrapped", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(helpWidth), " \n") })
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".LocalFlags.FlagUsages | trimTrailingWhitespaces", "wrapped .LocalFlags"))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetIn(con.stdin)

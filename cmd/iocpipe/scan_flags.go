@@ -16,7 +16,6 @@ type scanFlags struct {
 	allow                []string
 	allowLoose           bool
 	own                  string
-	openAllow            bool // --allow could not be read whole: nothing may be asked
 }
 
 // add declares the flags; defang is the default of --defang.
