@@ -16,10 +16,12 @@ type Place struct {
 
 // hostFields are the fields of JSON events that name who met an indicator, the most telling first: ECS, then Zeek's
 // originator.
-var hostFields = [][]string{{"host", "name"}, {"host", "hostname"}, {"source", "ip"}, {"client", "ip"}, {"user", "name"}, {"agent", "name"}}
+var hostFields = [][]string{{"host", "name"}, {"host", "hostname"}, {"source", "ip"}, {"client", "ip"},
+	{"user", "name"}, {"agent", "name"}}
 
 // hostNames are the same under dotted or flat names.
-var hostNames = []string{"host.name", "host.hostname", "source.ip", "id.orig_h", "user.name", "hostname", "host", "src_ip", "user"}
+var hostNames = []string{"host.name", "host.hostname", "source.ip", "id.orig_h", "user.name", "hostname",
+	"host", "src_ip", "user"}
 
 // witness returns who met the indicators of a line: the private address in it, which is private unless that is empty,
 // the host or user that the line names, the host that logged it, or else nobody. It may alias line.

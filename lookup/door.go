@@ -14,9 +14,9 @@ import (
 // replay or a flood does. What comes often is let in soon all the same, for each of its sightings is another chance.
 const newcomersPerSecond = 8192
 
-// doorSlots is how many slots a door has, at least, for each entry of the table: a full one lets it take one newcomer in
-// nine for somebody who waits.
-const doorSlots = 8
+// doorSlots is how many slots a door has, at least, for each entry of the table. With a full one it takes up to one
+// newcomer in seventeen for somebody who waits.
+const doorSlots = 16
 
 // A door keeps newcomers out of a full table while too many come. To turn one away costs a hash and a look at memory:
 // turnsAway is for any goroutine, without a lock. The rest is the table's.

@@ -177,7 +177,7 @@ func (t *Table) vacancy(now time.Time) *entry {
 	return t.evict(t.since(now))
 }
 
-// evict takes out the least of a few entries drawn at random, and returns it to be filled: no order needs to be kept for
+// evict takes out the least of a few entries drawn at random, and returns it to be filled: no order has to be kept for
 // that, and what has shown itself is safe however many new values come. It is nil when all that were drawn are being
 // asked.
 func (t *Table) evict(at seconds) *entry {
