@@ -252,31 +252,31 @@ func (a *Annotation) tell(line []byte, verdict intel.Verdict, event bool, place 
 		return
 	}
 	host := witness(context.Host, line, event, &a.parser)
+	if late || a.Hits != nil {
+		place = place.stated(line)
+	}
 	if late {
 		for _, s := range a.unknown {
 			a.Late.Pass(s.Key, place, host)
 		}
 	}
 	if malicious {
-		a.tellMalicious(line, host, place)
+		a.tellMalicious(host, place)
 	}
 }
 
 // tellMalicious tells of a line with something malicious that host met it.
-func (a *Annotation) tellMalicious(line []byte, host string, place Place) {
+func (a *Annotation) tellMalicious(host string, place Place) {
 	if a.Know.Scheduler != nil && host != "" {
 		a.Know.Scheduler.Met(host)
 	}
 	if a.Hits != nil {
-		a.tellHits(line, host, place)
+		a.tellHits(host, place)
 	}
 }
 
-// tellHits tells Hits of each malicious indicator of the line, at the time that the line states.
-func (a *Annotation) tellHits(line []byte, host string, place Place) {
-	if t, ok := LineTime(line, place.Time); ok {
-		place.Time = t
-	}
+// tellHits tells Hits of each malicious indicator of the line.
+func (a *Annotation) tellHits(host string, place Place) {
 	for i, h := range a.hits {
 		again := slices.ContainsFunc(a.hits[:i], func(o annotate.Hit) bool { return o.Key == h.Key })
 		if h.Finding.Verdict == intel.Malicious && !again {

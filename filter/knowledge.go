@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"cmp"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,8 @@ type Knowledge struct {
 	Cache     *cache.Memory
 	Sources   []lookup.Source
 	Providers map[string]Provider // of the sources, by their names
+
+	RelationAge time.Duration // how old a network source's relations may be; 0 means [DefaultRelationAge]
 
 	// Scheduler asks what nobody here knows; nil when nothing may be asked.
 	Scheduler *lookup.Scheduler
@@ -115,17 +118,19 @@ func (k *Knowledge) Held(key extract.Key, source string) bool {
 	})
 }
 
-// Put keeps an answer, and what a malicious one relates to it.
-func (k *Knowledge) Put(a lookup.Answer) {
+// Put keeps an answer, and what a malicious one relates to it, which it returns.
+func (k *Knowledge) Put(a lookup.Answer) (related []extract.Key) {
 	answer := cache.Answer{Source: a.Source, Origin: k.Providers[a.Source].Origin, Report: a.Report, Fetched: a.At}
 	k.Cache.Put(a.Key, answer)
 	if a.Report.Verdict() != intel.Malicious {
-		return
+		return nil
 	}
-	for r := range relations(a, k.own.Load().policy) {
+	for r := range relations(a, k.own.Load().policy, cmp.Or(k.RelationAge, DefaultRelationAge)) {
+		related = append(related, r.Key)
 		k.Cache.Relate(r.Key, intel.Finding{
 			Verdict: intel.Related, Origin: answer.Origin, Source: a.Source, Report: a.Report,
 			Via: a.Key, Relation: r.Kind, Seen: r.Last,
 		})
 	}
+	return related
 }

@@ -1,8 +1,8 @@
 package filter
 
 import (
-	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,8 +18,8 @@ import (
 // forgotten first. It is well over the number that can wait for a question.
 const maxPassed = 1 << 16
 
-// maxWitnesses is how many hosts are remembered for each.
-const maxWitnesses = 8
+// maxMeetings is how many of them are remembered for each.
+const maxMeetings = 16
 
 // A Late remembers which events passed before an answer about their indicators came, so that it reaches them still.
 // It is safe for concurrent use.
@@ -32,7 +32,14 @@ type Late struct {
 type Passage struct {
 	Events      int64
 	First, Last Place
-	Hosts       []string // the first few that met it
+	Meetings    []Meeting // the first few, which make up for all events when there are no more
+}
+
+// A Meeting is what a host met of an indicator within an hour.
+type Meeting struct {
+	Host        string // empty when the lines do not tell
+	Events      int64
+	First, Last Place
 }
 
 // A LateVerdict is an answer, or a relation that an answer told, about something that has passed.
@@ -52,17 +59,13 @@ type Hit struct {
 	Late        bool // the verdict came after the events had left
 }
 
-// Hits returns what a late verdict means for each host that met the indicator.
+// Hits returns what a late verdict means for each host that met the indicator, and hour.
 func (v LateVerdict) Hits() (hits []Hit) {
 	if v.Finding.Verdict != intel.Malicious {
 		return nil
 	}
-	hosts := v.Hosts
-	if len(hosts) == 0 {
-		hosts = []string{""}
-	}
-	for _, host := range hosts {
-		hits = append(hits, Hit{v.Key, v.Finding, host, v.Events, v.First, v.Last, true})
+	for _, m := range v.Meetings {
+		hits = append(hits, Hit{v.Key, v.Finding, m.Host, m.Events, m.First, m.Last, true})
 	}
 	return hits
 }
@@ -84,10 +87,23 @@ func (l *Late) Pass(key extract.Key, place Place, host string) {
 	}
 	p.Events++
 	p.Last = place
-	if host != "" && len(p.Hosts) < maxWitnesses && !slices.Contains(p.Hosts, host) {
-		p.Hosts = append(p.Hosts, string([]byte(host)))
+	p.meet(host, place)
+}
+
+func (p *Passage) meet(host string, place Place) {
+	for i := range p.Meetings {
+		if m := &p.Meetings[i]; m.Host == host && hour(m.First) == hour(place) {
+			m.Events++
+			m.Last = place
+			return
+		}
+	}
+	if len(p.Meetings) < maxMeetings {
+		p.Meetings = append(p.Meetings, Meeting{strings.Clone(host), 1, place, place})
 	}
 }
+
+func hour(p Place) int64 { return p.Time.Unix() / 3600 }
 
 // Answered returns the late verdicts that an answer brings: on its indicator, and, when it is malicious, on those that
 // it names. What is told is forgotten.

@@ -65,6 +65,7 @@ func TestLateVerdicts(t *testing.T) {
 	late.Pass(asked, Place{at.Add(time.Second), "a.log", 9}, "h2")
 	late.Pass(asked, Place{at.Add(2 * time.Second), "a.log", 12}, "h1")
 	late.Pass(named, Place{at, "b.log", 1}, "")
+	late.Pass(asked, Place{at.Add(time.Hour), "a.log", 99}, "h1")
 	late.Pass(other, Place{at, "b.log", 2}, "")
 
 	verdicts := late.Answered(answer, know)
@@ -72,10 +73,11 @@ func TestLateVerdicts(t *testing.T) {
 		t.Fatalf("got %v, want the asked and the named", verdicts)
 	}
 	v := verdicts[0]
-	if v.Key != asked || v.Finding.Verdict != intel.Malicious || v.Events != 3 || v.First.Line != 3 || v.Last.Line != 12 {
+	if v.Key != asked || v.Finding.Verdict != intel.Malicious || v.Events != 4 || v.First.Line != 3 || v.Last.Line != 99 {
 		t.Errorf("got %+v", v)
 	}
-	if hits := v.Hits(); len(hits) != 2 || hits[0].Host != "h1" || hits[1].Host != "h2" || !hits[0].Late {
+	if hits := v.Hits(); len(hits) != 3 || hits[0].Host != "h1" || hits[1].Host != "h2" || hits[2].First.Line != 99 || !hits[0].Late ||
+		hits[0].Events != 2 || hits[0].Last.Line != 12 || hits[1].Events != 1 || hits[1].First.Line != 9 {
 		t.Errorf("hits: %+v", hits)
 	}
 	if v := verdicts[1]; v.Finding.Verdict != intel.Related || v.Finding.Via != asked || len(v.Hits()) != 0 {
@@ -113,7 +115,7 @@ func checkFollowUp(t *testing.T, v LateVerdict) {
 		t.Fatalf("%v: %s", err, line)
 	}
 	l := r.Iocpipe.Late
-	if r.Event.Kind != "enrichment" || len(r.Threat.Enrichments) != 1 || r.Iocpipe.Verdict != "malicious" || l.Events != 3 ||
+	if r.Event.Kind != "enrichment" || len(r.Threat.Enrichments) != 1 || r.Iocpipe.Verdict != "malicious" || l.Events != 4 ||
 		l.First.Line != 3 || l.Last.File != "a.log" || r.Timestamp != "2026-11-01T01:00:00.000Z" {
 		t.Errorf("got %s", line)
 	}

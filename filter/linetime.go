@@ -12,20 +12,21 @@ const timeWithin = 80
 // timeNames are the members of JSON events that hold the time of the event, the most telling first.
 var timeNames = [][]byte{[]byte(`"@timestamp":`), []byte(`"timestamp":`), []byte(`"time":`), []byte(`"ts":`)}
 
-// timeForms are the forms in which lines state their time: what marks one, where the time begins before the mark, and
-// its layout. Those without a year are of the year that was now.
+// timeForms are the forms in which lines state their time: what marks one, where the time begins before the mark, its
+// layout up to the seconds, and that of the zone. Those without a year are of the year that was now.
 var timeForms = []struct {
-	mark   byte
-	before int
-	layout string
+	mark         byte
+	before       int
+	layout, zone string
 }{
-	{'T', len("2006-01-02"), "2006-01-02T15:04:05Z07:00"},
-	{'T', len("2006-01-02"), "2006-01-02T15:04:05"},
-	{':', len("2006-01-02 15"), "2006-01-02 15:04:05"},
-	{':', len("2006/01/02 15"), "2006/01/02 15:04:05"},
-	{':', len("02/Jan/2006"), "02/Jan/2006:15:04:05 -0700"},
-	{':', len("Jan _2 15"), "Jan _2 15:04:05"},
-	{':', len("02-Jan-2006 15"), "02-Jan-2006 15:04:05"},
+	{'T', len("2006-01-02"), "2006-01-02T15:04:05", "Z07:00"},
+	{'T', len("2006-01-02"), "2006-01-02T15:04:05", "-0700"},
+	{'T', len("2006-01-02"), "2006-01-02T15:04:05", ""},
+	{':', len("2006-01-02 15"), "2006-01-02 15:04:05", ""},
+	{':', len("2006/01/02 15"), "2006/01/02 15:04:05", ""},
+	{':', len("02/Jan/2006"), "02/Jan/2006:15:04:05", " -0700"},
+	{':', len("Jan _2 15"), "Jan _2 15:04:05", ""},
+	{':', len("02-Jan-2006 15"), "02-Jan-2006 15:04:05", ""},
 }
 
 // LineTime returns the time that a line states, in UTC unless it names a zone. now tells the year of lines that state
@@ -46,7 +47,7 @@ func LineTime(line []byte, now time.Time) (t time.Time, ok bool) {
 			}
 			from += i + 1
 			if start := from - 1 - form.before; start >= 0 {
-				if t, ok = parseTime(form.layout, head[start:]); ok {
+				if t, ok = parseTime(form.layout, form.zone, head[start:]); ok {
 					return inYear(t, now), true
 				}
 			}
@@ -56,15 +57,47 @@ func LineTime(line []byte, now time.Time) (t time.Time, ok bool) {
 }
 
 // parseTime reads a time that text begins with. A fraction of a second may follow the seconds, in front of a zone.
-func parseTime(layout string, text []byte) (t time.Time, ok bool) {
-	end := len("2006-01-02T15:04:05.000000000+07:00")
-	for end = min(end, len(text)); end >= len("Jan _2 15:04:05"); end-- {
-		if t, err := time.Parse(layout, string(text[:end])); err == nil {
-			return t, true
+func parseTime(layout, zone string, text []byte) (t time.Time, ok bool) {
+	if !shaped(layout, text) { // before time.Parse, whose errors cost more than its times
+		return t, false
+	}
+	end := len(layout)
+	if end < len(text) && (text[end] == '.' || text[end] == ',') {
+		for end++; end < len(text) && isDigit(text[end]); {
+			end++
 		}
 	}
-	return t, false
+	switch {
+	case zone == "Z07:00" && end < len(text) && text[end] == 'Z':
+		end++
+	case end+len(zone) > len(text):
+		return t, false
+	default:
+		end += len(zone)
+	}
+	t, err := time.Parse(layout+zone, string(text[:end]))
+	return t, err == nil
 }
+
+// shaped reports whether text begins with digits and signs where layout has them.
+func shaped(layout string, text []byte) bool {
+	if len(text) < len(layout) {
+		return false
+	}
+	for i, c := range []byte(layout) {
+		switch {
+		case isDigit(c):
+			if !isDigit(text[i]) {
+				return false
+			}
+		case (c == '-' || c == '/' || c == ':' || c == ' ' || c == 'T') && text[i] != c:
+			return false
+		}
+	}
+	return true
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // inYear gives a time without a year the latest one that does not lie ahead of now.
 func inYear(t, now time.Time) time.Time {

@@ -11,9 +11,9 @@ import (
 	"iocpipe/lookup"
 )
 
-// maxRelationAge is how long ago a relation may have been seen last to be told on events, when a network source names
-// it: addresses and names pass from hand to hand. Local reports are the user's word, and hold whatever their age.
-const maxRelationAge = 180 * 24 * time.Hour
+// DefaultRelationAge is how long ago a relation may have been seen last to be told on events, when a network source
+// names it: addresses and names pass from hand to hand. Local reports are the user's word, and hold whatever their age.
+const DefaultRelationAge = 180 * 24 * time.Hour
 
 // maxTenants is how many registered domains an address may have had lately before it is taken for a shared host, whose
 // names have nothing to do with each other.
@@ -21,11 +21,12 @@ const maxTenants = 50
 
 // relations yields what a malicious answer relates: neither the indicator itself, nor what policy passes over, nor
 // what was seen too long ago, nor strangers. A relation without a date is not taken for old.
-func relations(a lookup.Answer, policy extract.Policy) iter.Seq[intel.Relation] {
-	strangers := strangersIn(a)
+func relations(a lookup.Answer, policy extract.Policy, maxAge time.Duration) iter.Seq[intel.Relation] {
+	outdated := func(last time.Time) bool { return !last.IsZero() && a.At.Sub(last) > maxAge }
+	strangers := strangersIn(a, outdated)
 	return func(yield func(intel.Relation) bool) {
 		for r := range a.Report.Relations() {
-			if r.Key == a.Key || r.Kind == strangers || outdated(r.Last, a.At) || policy.Skip(r.Key) != extract.Worth {
+			if r.Key == a.Key || r.Kind == strangers || outdated(r.Last) || policy.Skip(r.Key) != extract.Worth {
 				continue
 			}
 			if !yield(r) {
@@ -35,14 +36,12 @@ func relations(a lookup.Answer, policy extract.Policy) iter.Seq[intel.Relation] 
 	}
 }
 
-func outdated(last, now time.Time) bool { return !last.IsZero() && now.Sub(last) > maxRelationAge }
-
 // strangersIn returns the kind of relations by which an answer names what belongs to others: the names at a shared
 // host, or those below a public suffix. It is empty when there is none.
-func strangersIn(a lookup.Answer) string {
+func strangersIn(a lookup.Answer, outdated func(time.Time) bool) string {
 	switch a.Key.Type {
 	case extract.IP:
-		if isSharedHost(a.Report.Resolutions, a.At) {
+		if isSharedHost(a.Report.Resolutions, outdated) {
 			return intel.ByResolution
 		}
 	case extract.Domain:
@@ -53,10 +52,10 @@ func strangersIn(a lookup.Answer) string {
 	return ""
 }
 
-func isSharedHost(resolutions []intel.Resolution, now time.Time) bool {
+func isSharedHost(resolutions []intel.Resolution, outdated func(time.Time) bool) bool {
 	tenants := make(map[string]bool)
 	for _, r := range resolutions {
-		if domain, err := publicsuffix.EffectiveTLDPlusOne(r.Value); err == nil && !outdated(r.Last, now) {
+		if domain, err := publicsuffix.EffectiveTLDPlusOne(r.Value); err == nil && !outdated(r.Last) {
 			tenants[domain] = true
 		}
 	}

@@ -14,6 +14,14 @@ type Place struct {
 	Line int64
 }
 
+// stated returns p at the time that line states, if it does.
+func (p Place) stated(line []byte) Place {
+	if t, ok := LineTime(line, p.Time); ok {
+		p.Time = t
+	}
+	return p
+}
+
 // hostFields are the fields of JSON events that name who met an indicator, the most telling first: ECS, then Zeek's
 // originator.
 var hostFields = [][]string{{"host", "name"}, {"host", "hostname"}, {"source", "ip"}, {"client", "ip"},

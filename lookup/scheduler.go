@@ -32,7 +32,7 @@ type Answer struct {
 	Key     extract.Key
 	Source  string // its Name
 	Report  *intel.Report
-	Related []extract.Key // named by a malicious report
+	Related []extract.Key // known from then on, because a malicious report names them; set by [Answers].Put
 	At      time.Time     // when it arrived
 }
 
@@ -44,7 +44,8 @@ type Answers interface {
 
 	// Put keeps an answer. When it returns, the indicator and what the answer relates it to are found by whoever
 	// looks for them; only then does the scheduler forget that it asked.
-	Put(Answer)
+	// It returns the indicators that are known from then on because a malicious answer names them.
+	Put(Answer) (related []extract.Key)
 }
 
 // Options say what a [Scheduler] works with.
@@ -299,9 +300,9 @@ func outcome(ctx context.Context, report *intel.Report, err error) string {
 }
 
 func (s *Scheduler) answered(a *asker, key extract.Key, report *intel.Report) {
-	answer := Answer{key, a.Name, report, RelatedKeys(report), time.Now()}
+	answer := Answer{Key: key, Source: a.Name, Report: report, At: time.Now()}
 	verdict := report.Verdict()
-	s.opt.Answers.Put(answer)
+	answer.Related = s.opt.Answers.Put(answer)
 	var changed bool
 	health := s.settle(a, func() {
 		a.stats.Answered[verdict]++

@@ -81,10 +81,14 @@ func (m *memory) Held(key extract.Key, source string) bool {
 	return ok
 }
 
-func (m *memory) Put(a Answer) {
+func (m *memory) Put(a Answer) []extract.Key {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.held[a.Source+" "+a.Key.String()] = a
+	if a.Report == nil {
+		return nil
+	}
+	return RelatedKeys(a.Report)
 }
 
 func newTestScheduler(t testing.TB, opt Options) *Scheduler {

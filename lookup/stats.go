@@ -74,8 +74,8 @@ func (s *Scheduler) Expects(key extract.Key, within time.Duration) bool {
 	}
 	questions := 0.0
 	for _, a := range s.askers {
-		if e.todo.Has(a.place) && !a.breaker.open {
-			questions += max(0, float64(a.Rate)*(within-a.delay(time.Now())).Seconds()) + 1
+		if spare := within - a.delay(time.Now()); e.todo.Has(a.place) && !a.breaker.open && spare >= 0 {
+			questions += float64(a.Rate)*spare.Seconds() + 1
 		}
 	}
 	return float64(s.table.Waiting()) <= questions

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -123,5 +124,22 @@ func TestHitsTellOfFailures(t *testing.T) {
 	}
 	if _, err := OpenHits(filepath.Join(t.TempDir(), "no", "such"), false, nil); err == nil {
 		t.Error("a file that cannot be opened is no error")
+	}
+}
+
+// A hit is for the one who was named, not for whom that one names.
+func TestHitsFollowNoRedirect(t *testing.T) {
+	var strangers atomic.Int64
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { strangers.Add(1) }))
+	defer other.Close()
+	server := httptest.NewServer(http.RedirectHandler(other.URL, http.StatusTemporaryRedirect))
+	defer server.Close()
+	h, err := OpenHits(server.URL, true, func(error) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Meet(hit("h1", time.Now()))
+	if lost := h.Close(); lost != 1 || strangers.Load() != 0 {
+		t.Errorf("%d lost, %d told to a stranger", lost, strangers.Load())
 	}
 }

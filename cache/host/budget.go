@@ -65,8 +65,9 @@ type Budget struct {
 	meter  meter
 
 	mu        sync.Mutex
-	notBefore time.Time // there is no token earlier, as far as this process knows
-	rival     time.Time // until when another process is reckoned with
+	notBefore time.Time     // there is no token earlier, as far as this process knows
+	rival     time.Time     // until when another process is reckoned with
+	lastDue   time.Duration // of the bucket, as this process saw it last
 	asking    map[extract.Key]asking
 }
 
@@ -90,6 +91,14 @@ func (b *Budget) Delay(now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return max(b.notBefore.Sub(now), 0)
+}
+
+// Tokens returns how many requests could be made at once, as far as this process knows. It asks nobody.
+func (b *Budget) Tokens(time.Time) float64 {
+	_, now := b.state.clock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.meter.left(b.lastDue, now, true)
 }
 
 // Take spends a token on asking about key, leases key to this process and logs the question, all on disk before it
@@ -126,6 +135,7 @@ func (b *Budget) settle(t taking) {
 	if t.grant == cache.Granted {
 		b.asking[t.key.Clone()] = asking{t.id, t.now}
 	}
+	b.lastDue = t.due
 	if t.rival {
 		b.rival = t.now.Add(b.rivalFor())
 	}
@@ -162,6 +172,7 @@ type taking struct {
 
 	grant cache.Grant
 	wait  time.Duration // until there is a token
+	due   time.Duration // of the bucket after it
 	rival bool          // another process takes tokens, or waits for one
 	row   budgetRow
 	id    int64 // of the question in the log
@@ -183,11 +194,13 @@ func (b *Budget) take(tx *sql.Tx, t *taking) error {
 		return err
 	}
 	next, wait := b.meter.admit(due, now)
+	t.due = next
 	if wait > 0 {
 		t.grant, t.wait = cache.NotYet, wait
-		return b.refuse(tx, t, now, next)
+		return b.refuse(tx, t, boot, now, next)
 	}
 	if t.grant, err = b.needed(tx, t, boot, now); err != nil || t.grant != cache.Granted {
+		t.due = due
 		return err
 	}
 	if _, after := b.meter.admit(next, now); after > 0 {
@@ -258,10 +271,13 @@ func (b *Budget) spend(tx *sql.Tx, t *taking, boot string, due time.Duration) er
 
 // refuse lets whoever takes all the tokens know, now and then, that others wait. Where the clock went back, the time of
 // the bucket counts from here.
-func (b *Budget) refuse(tx *sql.Tx, t *taking, now, due time.Duration) error {
+func (b *Budget) refuse(tx *sql.Tx, t *taking, boot string, now, due time.Duration) error {
 	known := t.row.waiter != "" && now-t.row.waited < b.rivalFor()/4 && now >= t.row.waited
 	if known && due >= t.row.due {
 		return nil
+	}
+	if t.row.taker == "" { // the file was lost: the bucket fills from now on
+		return b.spend(tx, t, boot, due)
 	}
 	_, err := tx.Exec(`UPDATE budgets SET waiter = ?, waited = ?, due = min(due, ?) WHERE source = ? AND boot = ?`,
 		b.state.owner, int64(now), int64(due), b.source, t.row.boot)

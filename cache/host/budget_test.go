@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -354,5 +355,36 @@ func TestStats(t *testing.T) {
 	}
 	if len(stats.Budgets) != 1 || stats.Budgets[0].Left < 3.9 || stats.Budgets[0].Left > 4 {
 		t.Errorf("budgets %+v", stats.Budgets)
+	}
+}
+
+// The budget of a file that was lost is empty at first, and fills.
+func TestBudgetOfLostFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, FileName), []byte("this is no database"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	clock := &fakeClock{boot: "a", since: time.Hour}
+	b := openFake(t, dir, clock).Budget("crowd", 1, 5)
+	if grant := b.Take(question(0), clock.now()); grant != cache.NotYet {
+		t.Fatalf("grant %d at once, want none", grant)
+	}
+	clock.since += 2 * time.Second
+	if grant := b.Take(question(0), clock.now()); grant != cache.Granted {
+		t.Errorf("grant %d after two tokens' time, want one", grant)
+	}
+}
+
+func TestBudgetTokens(t *testing.T) {
+	clock := &fakeClock{boot: "a", since: time.Hour}
+	b := openFake(t, t.TempDir(), clock).Budget("crowd", 1, 5)
+	full := b.Tokens(clock.now())
+	for i := range 2 {
+		if grant := b.Take(question(i), clock.now()); grant != cache.Granted {
+			t.Fatalf("grant %d", grant)
+		}
+	}
+	if left := b.Tokens(clock.now()); full < 4 || left < full-2.1 || left > full-1.9 {
+		t.Errorf("%v tokens of %v are left after 2 questions", left, full)
 	}
 }

@@ -214,7 +214,7 @@ func (a *asker) request(ctx context.Context, n network, key extract.Key) (answer
 	}
 	outcome = report.Verdict().String()
 	now := time.Now()
-	a.know.Put(lookup.Answer{Key: key, Source: n.Name, Report: &report, Related: lookup.RelatedKeys(&report), At: now})
+	a.know.Put(lookup.Answer{Key: key, Source: n.Name, Report: &report, At: now})
 	return cache.Answer{Source: n.Name, Origin: intel.FromThreatCrowd, Report: &report, Fetched: now}, false, nil
 }
 

@@ -38,6 +38,7 @@ type sourceFlags struct {
 	cacheSize    int
 	maxWaiting   int
 	ttl          cache.Lifetimes
+	relationAge  time.Duration
 	insecureHTTP bool
 
 	configured []sourceConfig
@@ -56,6 +57,8 @@ func (f *sourceFlags) add(flags *pflag.FlagSet) {
 	flags.Var((*days)(&f.ttl.Malicious), "ttl-malicious", "how long a malicious answer holds, as 7d or 36h")
 	flags.Var((*days)(&f.ttl.Known), "ttl-known", "how long any other report holds")
 	flags.Var((*days)(&f.ttl.Unknown), "ttl-unknown", "how long it holds that a source has no report")
+	f.relationAge = filter.DefaultRelationAge
+	flags.Var((*days)(&f.relationAge), "max-relation-age", "how long ago a network source may have seen last what its report names")
 	flags.BoolVar(&f.insecureHTTP, "insecure-http", false, "allow plain http:// to public hosts")
 }
 
@@ -218,7 +221,7 @@ func (f *sourceFlags) knowledge(networks []network, state *host.State, onHealth 
 	if state != nil {
 		memory.Over(state)
 	}
-	know := &filter.Knowledge{Cache: memory, Providers: make(map[string]filter.Provider)}
+	know := &filter.Knowledge{Cache: memory, Providers: make(map[string]filter.Provider), RelationAge: f.relationAge}
 	for _, n := range networks {
 		if state != nil {
 			n.Budget = state.Budget(n.Name, float64(n.Rate), n.Burst)

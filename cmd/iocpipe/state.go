@@ -63,11 +63,12 @@ func (f *sourceFlags) needState() (*host.State, error) {
 	return host.Open(dir, host.Options{})
 }
 
-// existingState opens the host's state if it is there, for a command that only reads. dir is empty without one.
+// existingState opens the host's state if it is there, for a command that only reads. dir is empty when there is
+// no folder for it.
 func (f *sourceFlags) existingState() (dir string, state *host.State, err error) {
 	dir = stateDir(f.state)
 	if _, err := os.Stat(filepath.Join(dir, host.FileName)); dir == "" || err != nil {
-		return "", nil, nil
+		return dir, nil, nil
 	}
 	state, err = host.Open(dir, host.Options{})
 	return dir, state, err
