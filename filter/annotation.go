@@ -61,7 +61,7 @@ type Annotation struct {
 
 // A Tally counts what the lines held. It is safe for concurrent use.
 type Tally struct {
-	Lines, Shown              atomic.Int64 // that came in, and that left; long ones do not count
+	Lines, Shown              atomic.Int64 // that came in, and that left
 	Malicious, Related, Other atomic.Int64 // lines by their worst verdict
 	Unknown                   atomic.Int64 // sightings of what a source might know
 	Hidden                    atomic.Int64 // malicious indicators that the allow list hides
@@ -344,6 +344,12 @@ func (a *Annotation) appendLine(dst, line []byte, event bool) []byte {
 // long passes the pieces of a line over the limit: wrapped when every line is to be JSON and this one does not begin
 // like it, made safe for people, else as they came.
 func (a *Annotation) long(dst []byte, b *Block) []byte {
+	if b.Last {
+		a.Tally.Lines.Add(1)
+		if a.Only == All {
+			a.Tally.Shown.Add(1)
+		}
+	}
 	if b.First {
 		a.wraps = a.Form == NDJSON && (len(b.Data) == 0 || b.Data[0] != '{')
 		a.heldCR = false

@@ -197,10 +197,14 @@ func checkTally(t *testing.T, tally *Tally, lines []passedLine, only Only) {
 	verdicts := make(map[intel.Verdict]int64)
 	scanner := extract.Scanner{Defang: extract.DefangCommon}
 	for _, p := range lines {
-		if p.long {
+		all++
+		if p.long { // it is not looked into
+			verdicts[intel.NoVerdict]++
+			if only == All {
+				shown++
+			}
 			continue
 		}
-		all++
 		found += int64(len(scanner.Append(nil, []byte(p.in))))
 		verdicts[p.verdict]++
 		if keptLines([]passedLine{p}, only) != "" {

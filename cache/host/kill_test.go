@@ -118,8 +118,8 @@ func readAndKill(out io.Reader, cmd *exec.Cmd, life time.Duration) (put []int64)
 	return put
 }
 
-// checkOnlyLastMissing fails when an answer is missing that was put a second before the last one, or is followed by one
-// that is there.
+// checkOnlyLastMissing fails when an answer is missing that was put well before the last one, or is followed by one that
+// is there.
 func checkOnlyLastMissing(t *testing.T, s *State, source string, put []int64) {
 	t.Helper()
 	missing := -1
@@ -135,7 +135,8 @@ func checkOnlyLastMissing(t *testing.T, s *State, source string, put []int64) {
 	if len(put) == 0 {
 		t.Fatalf("%s: wrote nothing", source)
 	}
-	if missing >= 0 && put[len(put)-1]-put[missing] > 1000 {
+	const lastSecond = 2000 // ms: the writing starts every second, and a busy machine may take one more
+	if missing >= 0 && put[len(put)-1]-put[missing] > lastSecond {
 		t.Errorf("%s: %d answers are missing, of %d ms", source, len(put)-missing, put[len(put)-1]-put[missing])
 	}
 }
@@ -170,8 +171,20 @@ func helpAsk(dir, url string) error {
 }
 
 // TestKilledAskers has eight processes ask a server, and kills and restarts them all the while. The server must never
-// see more than the terms allow, and should see nearly that.
+// see more than the terms allow, and must see nearly that in one of a few rounds: a machine that is busy with other
+// things is slow to start what was killed.
 func TestKilledAskers(t *testing.T) {
+	const rounds, nearly = 3, 0.8
+	for range rounds {
+		if askAndKill(t) > nearly {
+			return
+		}
+	}
+	t.Error("the budget was not used")
+}
+
+// askAndKill returns the share of what the terms allow that was asked.
+func askAndKill(t *testing.T) float64 {
 	const processes, lasts = 8, 6 * time.Second
 	dir := t.TempDir()
 	var mu sync.Mutex
@@ -213,8 +226,6 @@ func TestKilledAskers(t *testing.T) {
 	defer mu.Unlock()
 	checkTerms(t, times, helpRate, helpBurst)
 	took := times[len(times)-1] - times[0]
-	if allowed := helpRate * took.Seconds(); float64(len(times)) < 0.8*allowed {
-		t.Errorf("%d requests in %v, where %.0f were allowed", len(times), took, allowed)
-	}
 	t.Logf("%d requests in %v, %d processes killed", len(times), took, kills)
+	return float64(len(times)) / (helpRate * took.Seconds())
 }

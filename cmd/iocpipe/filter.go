@@ -365,13 +365,10 @@ func (s *session) report(took time.Duration) {
 
 // linesOut is how many of the lines that came in went out. pretty explains beneath them, in lines that do not count.
 func (s *session) linesOut() int64 {
-	switch {
-	case s.form != filter.Pretty:
-		return s.stream.stats.LinesOut
-	case s.only != "":
+	if s.form == filter.Pretty {
 		return s.tally.Shown.Load()
 	}
-	return s.tally.Shown.Load() + s.stream.stats.Long
+	return s.stream.stats.LinesOut
 }
 
 func (s *session) printStats() {
