@@ -28,8 +28,8 @@ type Lifetimes struct {
 // DefaultLifetimes are a week for malicious, a month for known and a day for unknown indicators.
 var DefaultLifetimes = Lifetimes{7 * 24 * time.Hour, 30 * 24 * time.Hour, 24 * time.Hour}
 
-// of returns how long a report holds.
-func (l Lifetimes) of(r *intel.Report) time.Duration {
+// Expiry returns until when a report holds that was fetched then. Each call draws anew.
+func (l Lifetimes) Expiry(r *intel.Report, fetched time.Time) time.Time {
 	hold := l.Known
 	switch r.Verdict() {
 	case intel.Malicious:
@@ -37,7 +37,7 @@ func (l Lifetimes) of(r *intel.Report) time.Duration {
 	case intel.NoVerdict:
 		hold = l.Unknown
 	}
-	return time.Duration(float64(hold) * (0.9 + 0.2*rand.Float64()))
+	return fetched.Add(time.Duration(float64(hold) * (0.9 + 0.2*rand.Float64())))
 }
 
 // An Answer is what a source said, and when. Errors are no answers and are never put into a cache.
@@ -149,7 +149,7 @@ func (m *Memory) Put(key extract.Key, a Answer) {
 		return
 	}
 	if a.Expires.IsZero() {
-		a.Expires = a.Fetched.Add(m.lifetimes.of(a.Report))
+		a.Expires = m.lifetimes.Expiry(a.Report, a.Fetched)
 	}
 	m.keep(key, a)
 	if m.below != nil {

@@ -32,6 +32,8 @@ type Knowledge struct {
 type Provider struct {
 	Origin intel.Origin
 	Name   string // for people
+
+	Lifetimes cache.Lifetimes // of its answers; zero for those of the cache
 }
 
 // ownKnowledge is what the user says; it is replaced as a whole when the files behind it change.
@@ -120,7 +122,11 @@ func (k *Knowledge) Held(key extract.Key, source string) bool {
 
 // Put keeps an answer, and what a malicious one relates to it, which it returns.
 func (k *Knowledge) Put(a lookup.Answer) (related []extract.Key) {
-	answer := cache.Answer{Source: a.Source, Origin: k.Providers[a.Source].Origin, Report: a.Report, Fetched: a.At}
+	provider := k.Providers[a.Source]
+	answer := cache.Answer{Source: a.Source, Origin: provider.Origin, Report: a.Report, Fetched: a.At}
+	if provider.Lifetimes != (cache.Lifetimes{}) {
+		answer.Expires = provider.Lifetimes.Expiry(a.Report, a.At)
+	}
 	k.Cache.Put(a.Key, answer)
 	if a.Report.Verdict() != intel.Malicious {
 		return nil

@@ -38,7 +38,7 @@ func newKnowledge(t testing.TB, feed string, sources ...lookup.Source) *Knowledg
 		t.Fatal(err)
 	}
 	k := &Knowledge{Cache: memory, Sources: sources, Providers: map[string]Provider{
-		"crowd": {intel.FromThreatCrowd, "crowd"}, "otx": {intel.FromOTX, "otx"},
+		"crowd": {Origin: intel.FromThreatCrowd, Name: "crowd"}, "otx": {Origin: intel.FromOTX, Name: "otx"},
 	}}
 	if len(sources) > 0 {
 		if k.Scheduler, err = lookup.New(lookup.Options{Sources: sources, Answers: k}); err != nil {

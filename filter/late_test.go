@@ -45,7 +45,7 @@ func knowing(t *testing.T, a lookup.Answer) *Knowledge {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &Knowledge{Cache: memory, Providers: map[string]Provider{"src": {intel.FromThreatCrowd, "src"}}}
+	k := &Knowledge{Cache: memory, Providers: map[string]Provider{"src": {Origin: intel.FromThreatCrowd, Name: "src"}}}
 	k.SetOwn(nil, extract.Policy{}, true)
 	k.Put(a)
 	return k

@@ -107,7 +107,7 @@ func localKnowledge(b *testing.B) *Knowledge {
 	if err != nil {
 		b.Fatal(err)
 	}
-	k := &Knowledge{Cache: memory, Providers: map[string]Provider{"crowd": {intel.FromThreatCrowd, "crowd"}}}
+	k := &Knowledge{Cache: memory, Providers: map[string]Provider{"crowd": {Origin: intel.FromThreatCrowd, Name: "crowd"}}}
 	k.SetOwn(store, extract.Policy{}, true)
 	return k
 }

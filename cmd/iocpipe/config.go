@@ -27,6 +27,10 @@ type sourceConfig struct {
 	Proxy   string `yaml:"proxy"`
 	CA      string `yaml:"ca"`
 	Timeout string `yaml:"timeout"`
+
+	TTLMalicious days `yaml:"ttl-malicious"`
+	TTLKnown     days `yaml:"ttl-known"`
+	TTLUnknown   days `yaml:"ttl-unknown"`
 }
 
 // addConfig declares --config.
@@ -137,7 +141,7 @@ func readSources(node *yaml.Node) (sources []sourceConfig, err error) {
 	if node.Kind != yaml.SequenceNode {
 		return nil, errors.New("sources: not a list")
 	}
-	known := []string{"intel", "name", "rate", "burst", "types", "proxy", "ca", "timeout"}
+	known := []string{"intel", "name", "rate", "burst", "types", "proxy", "ca", "timeout", "ttl-malicious", "ttl-known", "ttl-unknown"}
 	for _, entry := range node.Content {
 		for i := 0; i+1 < len(entry.Content); i += 2 {
 			if name := entry.Content[i]; entry.Kind == yaml.MappingNode && !slices.Contains(known, name.Value) {

@@ -31,4 +31,7 @@ func (d *days) Set(s string) error {
 	return nil
 }
 
+// UnmarshalText reads a duration of the configuration.
+func (d *days) UnmarshalText(text []byte) error { return d.Set(string(text)) }
+
 func (d *days) Type() string { return "duration" }

@@ -61,8 +61,24 @@ func feed(p *program, next *atomic.Int64) {
 }
 
 // Eight processes that share a state, killed and started at random, keep the terms in every window of time, as the
-// source counts them, and use nearly all that the terms allow.
+// source counts them, and use nearly all that the terms allow: in one of a few rounds, for a machine that is busy with
+// other things is slow to start what was killed, and so is a program that looks for races.
 func TestBudgetOfKilledProcesses(t *testing.T) {
+	rounds, nearly := 3, 0.8
+	if raceEnabled {
+		nearly = 0.3
+	}
+	for range rounds {
+		if killAndCount(t) > nearly {
+			return
+		}
+	}
+	t.Errorf("not even %.0f %% of what the terms allow was used", 100*nearly)
+}
+
+// killAndCount returns the share of what the terms allow that the source was asked.
+func killAndCount(t *testing.T) float64 {
+	t.Helper()
 	const (
 		processes, lasts = 8, 5 * time.Second
 		perSecond, burst = 50.0, 10
@@ -94,15 +110,9 @@ func TestBudgetOfKilledProcesses(t *testing.T) {
 	stalled := late()
 	checkTerms(t, asked, perSecond, burst, stalled)
 	took := asked[len(asked)-1].Time.Sub(asked[0].Time)
-	least := 0.8
-	if stalled > 50*time.Millisecond { // the machine has other things to do than to start programs
-		least = 0.25
-	}
-	if allowed := perSecond * took.Seconds(); float64(len(asked)) < least*allowed {
-		t.Errorf("%d requests in %v, where %.0f were allowed", len(asked), took, allowed)
-	}
 	t.Logf("%d requests in %v (%.0f allowed), %d processes killed, the source stalled %v at most", len(asked), took,
 		perSecond*took.Seconds()+burst, kills, stalled)
+	return float64(len(asked)) / (perSecond * took.Seconds())
 }
 
 // A process that dies as soon as it has asked something, and is started again, has one burst in all.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -80,6 +81,7 @@ type network struct {
 	lookup.Source // by the name under which its budget and answers are kept: the configured one, or its host
 	client        *threatcrowd.Client
 	shown         string // the name that is written on events
+	lifetimes     cache.Lifetimes
 }
 
 // split parts --intel into network sources and the paths of local intelligence.
@@ -133,7 +135,11 @@ func (f *sourceFlags) network(source string) (network, error) {
 	if err != nil {
 		return network{}, usagef("--intel: %v", err)
 	}
-	n := network{client: client, shown: settings.Name}
+	n := network{client: client, shown: settings.Name, lifetimes: cache.Lifetimes{
+		Malicious: time.Duration(cmp.Or(settings.TTLMalicious, days(f.ttl.Malicious))),
+		Known:     time.Duration(cmp.Or(settings.TTLKnown, days(f.ttl.Known))),
+		Unknown:   time.Duration(cmp.Or(settings.TTLUnknown, days(f.ttl.Unknown))),
+	}}
 	n.Name, n.Provider = settings.Name, client
 	if n.Name == "" {
 		n.Name, n.shown = hostOf(source), "ThreatCrowd"
@@ -227,7 +233,7 @@ func (f *sourceFlags) knowledge(networks []network, state *host.State, onHealth 
 			n.Budget = state.Budget(n.Name, float64(n.Rate), n.Burst)
 		}
 		know.Sources = append(know.Sources, n.Source)
-		know.Providers[n.Name] = filter.Provider{Origin: intel.FromThreatCrowd, Name: n.shown}
+		know.Providers[n.Name] = filter.Provider{Origin: intel.FromThreatCrowd, Name: n.shown, Lifetimes: n.lifetimes}
 	}
 	if len(networks) == 0 {
 		return know, nil
