@@ -58,10 +58,17 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("%s: near line %d: not annotated: internal error: %v", e.Name, e.Line, e.Value)
 }
 
+// A Positioner is an output that is told how far the input has come.
+type Positioner interface {
+	// Reached says that everything in front of at has been written, or was not to be: a source that is placed would
+	// go on there.
+	Reached(at Position)
+}
+
 // Run passes what src gives to w, block by block in the order of reading. What w gets in one Write is what one block
 // became, so that it begins with a line but for the pieces of a long one; where the line before lacks its ending, as
 // at the end of a file, a line feed is written between. Nothing is held back: a block is written as soon as it is done
-// and those before it are.
+// and those before it are. A w that is a [Positioner] is told of each.
 //
 // Memory is bounded by 2*Workers+3 blocks, each of 256 KiB or of one line, and what the workers make of them.
 //
@@ -176,6 +183,7 @@ func (p *pipeline) panicked(err *PanicError) {
 
 // write writes the blocks in their order. Pieces of long lines are handled here, where they come one after the other.
 func (p *pipeline) write(order <-chan *Block) error {
+	output, told := p.w.(Positioner)
 	for b := range order {
 		switch {
 		case !b.Long:
@@ -187,6 +195,9 @@ func (p *pipeline) write(order <-chan *Block) error {
 		}
 		if err := p.writeBlock(b); err != nil {
 			return err
+		}
+		if told && (!b.Long || b.Last) {
+			output.Reached(b.end())
 		}
 		p.reader.Release(b)
 	}
