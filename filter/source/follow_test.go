@@ -148,12 +148,24 @@ func TestFollowAcrossRuns(t *testing.T) {
 		between func(t *testing.T, log string)
 		want    string
 	}{
-		"grows":                 {func(t *testing.T, log string) { appendTo(t, log, two) }, "one two"},
-		"stays":                 {func(t *testing.T, log string) {}, "one"},
-		"renamed":               {func(t *testing.T, log string) { appendTo(t, log, two); rename(t, log, log+".1"); appendTo(t, log, three) }, "one two three"},
-		"renamed, read":         {func(t *testing.T, log string) { rename(t, log, log+".1"); appendTo(t, log, three) }, "one three"},
-		"compressed":            {func(t *testing.T, log string) { appendTo(t, log, two); compress(t, log, log+".1.gz"); appendTo(t, log, three) }, "one two three"},
-		"copied and truncated":  {func(t *testing.T, log string) { appendTo(t, log, two); copyTruncate(t, log, log+".1"); appendTo(t, log, three) }, "one two three"},
+		"grows": {func(t *testing.T, log string) { appendTo(t, log, two) }, "one two"},
+		"stays": {func(t *testing.T, log string) {}, "one"},
+		"renamed": {func(t *testing.T, log string) {
+			appendTo(t, log, two)
+			rename(t, log, log+".1")
+			appendTo(t, log, three)
+		}, "one two three"},
+		"renamed, read": {func(t *testing.T, log string) { rename(t, log, log+".1"); appendTo(t, log, three) }, "one three"},
+		"compressed": {func(t *testing.T, log string) {
+			appendTo(t, log, two)
+			compress(t, log, log+".1.gz")
+			appendTo(t, log, three)
+		}, "one two three"},
+		"copied and truncated": {func(t *testing.T, log string) {
+			appendTo(t, log, two)
+			copyTruncate(t, log, log+".1")
+			appendTo(t, log, three)
+		}, "one two three"},
 		"truncated":             {func(t *testing.T, log string) { _ = os.Truncate(log, 0); appendTo(t, log, three) }, "one three"},
 		"replaced":              {func(t *testing.T, log string) { _ = os.Remove(log); appendTo(t, log, three) }, "one three"},
 		"replaced by as much":   {func(t *testing.T, log string) { _ = os.WriteFile(log, []byte(two+two), 0o600) }, "one two two"},
@@ -196,11 +208,27 @@ func words(lines []string) string {
 func TestFollowWhileItChanges(t *testing.T) {
 	one, two, three := long("one"), long("two"), long("three")
 	for name, change := range map[string]func(t *testing.T, log string){
-		"grows":    func(t *testing.T, log string) { appendTo(t, log, two, three) },
-		"renamed":  func(t *testing.T, log string) { rename(t, log, log+".1"); appendTo(t, log, three); appendTo(t, log+".1", two) },
-		"to match": func(t *testing.T, log string) { rename(t, log, log+".old.log"); appendTo(t, log, three); appendTo(t, log+".old.log", two) },
-		"copied":   func(t *testing.T, log string) { appendTo(t, log, two); copyTruncate(t, log, log+".1"); appendTo(t, log, three) },
-		"in parts": func(t *testing.T, log string) { appendTo(t, log, two[:7]); appendTo(t, log, two[7:]+three[:3]); appendTo(t, log, three[3:]) },
+		"grows": func(t *testing.T, log string) { appendTo(t, log, two, three) },
+		"renamed": func(t *testing.T, log string) {
+			rename(t, log, log+".1")
+			appendTo(t, log, three)
+			appendTo(t, log+".1", two)
+		},
+		"to match": func(t *testing.T, log string) {
+			rename(t, log, log+".old.log")
+			appendTo(t, log, three)
+			appendTo(t, log+".old.log", two)
+		},
+		"copied": func(t *testing.T, log string) {
+			appendTo(t, log, two)
+			copyTruncate(t, log, log+".1")
+			appendTo(t, log, three)
+		},
+		"in parts": func(t *testing.T, log string) {
+			appendTo(t, log, two[:7])
+			appendTo(t, log, two[7:]+three[:3])
+			appendTo(t, log, three[3:])
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := filepath.Join(t.TempDir(), "app.log")
