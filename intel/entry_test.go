@@ -1,0 +1,74 @@
+package intel
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"iocpipe/extract"
+)
+
+func TestStatementRoundTrip(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 30, 5, 0, time.UTC)
+	for _, want := range []Statement{
+		{},
+		{Report: Report{Known: true, Voted: true, Votes: -1}},
+		{
+			Report: Report{
+				Known: true, Voted: true, Votes: 1, MD5: "d00f9e70a3e0ff21436afd012821b847",
+				Resolutions: []Resolution{{"198.51.100.1", time.Date(2026, 1, 5, 0, 0, 0, 0, time.UTC)}},
+				Domains:     []string{"other.test"}, IPs: []string{"198.51.100.9"}, Scans: []string{"Trojan.Agent"},
+				References: []string{"https://reports.test/1"}, Permalink: "https://list.test/1?a=b",
+				Tags: []string{"Emotet", "c2 \"x\""}, First: at, Last: at.Add(time.Hour),
+			},
+			Expires: at.AddDate(0, 1, 0), By: "ann", Added: at, Note: "CASE-42\tagain",
+		},
+	} {
+		got, err := ParseStatement(AppendStatement(nil, &want))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestParseEntryLine(t *testing.T) {
+	got, err := ParseEntryLine([]byte(`{"value":"Evil.test","response_code":1,"votes":"-1","tags":["x","x",""],
+		"first_seen":"2026-01-02","last_seen":"2026-01-03T04:05:06+01:00","expires":"2026-12-31","note":"CASE-42"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := Entry{
+		Subject: Subject{Key: extract.Key{Type: extract.Domain, Value: "evil.test"}},
+		Statement: &Statement{
+			Report: Report{
+				Known: true, Voted: true, Votes: -1, Tags: []string{"x"},
+				First: time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC), Last: time.Date(2026, 1, 3, 3, 5, 6, 0, time.UTC),
+			},
+			Expires: time.Date(2026, 12, 31, 0, 0, 0, 0, time.UTC), Note: "CASE-42",
+		},
+	}
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b Subject) bool { return a == b })); diff != "" {
+		t.Error(diff)
+	}
+	for _, line := range []string{"", "{}", `{"value":"evil.test"}`, `{"value":"evil.test","response_code":1,"expires":"soon"}`} {
+		if _, err := ParseEntryLine([]byte(line)); err == nil {
+			t.Errorf("%q: no error", line)
+		}
+	}
+}
+
+func TestExpired(t *testing.T) {
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		expires time.Time
+		want    bool
+	}{{time.Time{}, false}, {now.Add(1), false}, {now, true}, {now.Add(-1), true}} {
+		if got := (&Statement{Expires: tt.expires}).Expired(now); got != tt.want {
+			t.Errorf("%v: got %v", tt.expires, got)
+		}
+	}
+}
