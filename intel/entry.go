@@ -29,6 +29,9 @@ type Subject struct {
 	Relation string // one of the By constants
 }
 
+// Covers returns s as far as it says what is covered, and not why.
+func (s Subject) Covers() Subject { return Subject{Key: s.Key, Below: s.Below, Net: s.Net, URL: s.URL} }
+
 // A Statement is what one source says of what it lists.
 type Statement struct {
 	Source  string // the name of the feed, file or person's list
