@@ -55,6 +55,23 @@ func (f *sourceFlags) api(source string, settings sourceConfig) (httpapi.Config,
 	}, nil
 }
 
+// newClient returns the client of a source, and how often it may be asked unless somebody says otherwise.
+func newClient(source string, api httpapi.Config, settings sourceConfig) (c client, usual string, err error) {
+	if isOTX(source) {
+		c, usual, err = newOTX(api, settings)
+	} else {
+		usual = publicRate
+		c, err = newThreatCrowd(api, settings)
+	}
+	switch {
+	case errors.Is(err, httpapi.ErrPlainHTTP):
+		return nil, "", usagef("--intel: %v; --insecure-http allows it", err)
+	case err != nil:
+		return nil, "", usagef("--intel: %v", err)
+	}
+	return c, usual, nil
+}
+
 func newThreatCrowd(api httpapi.Config, settings sourceConfig) (client, error) {
 	if settings.KeyFile != "" || settings.Threshold != 0 {
 		return nil, errors.New("sources: key-file and threshold are settings of otx: alone")
@@ -68,7 +85,7 @@ func isOTX(source string) bool { return strings.HasPrefix(source, "otx:") }
 // otxKeyVariable holds the key of OTX, unless the settings of the source name a file.
 const otxKeyVariable = "OTX_API_KEY"
 
-// newOTX returns a client of OTX and how often it may be asked unless somebody says otherwise.
+// newOTX is newClient for OTX.
 func newOTX(api httpapi.Config, settings sourceConfig) (c client, usual string, err error) {
 	if settings.Threshold < 0 {
 		return nil, "", fmt.Errorf("sources: threshold %d: must be at least 1", settings.Threshold)

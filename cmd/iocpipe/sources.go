@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -19,7 +18,6 @@ import (
 	"iocpipe/filter/annotate"
 	"iocpipe/intel"
 	"iocpipe/lookup"
-	"iocpipe/lookup/httpapi"
 )
 
 // The budgets of a network source: what the terms of the public API allow, and for one's own hosts.
@@ -79,7 +77,7 @@ func (f *sourceFlags) validate() error {
 
 // A network is one source that is asked over the network.
 type network struct {
-	lookup.Source // by the name under which its budget and answers are kept: the configured one, or its host
+	lookup.Source // by the name under which its budget and answers are kept: the configured one, or its host (otx:host for OTX)
 	origin        intel.Origin
 	shown         string // the name that is written on events
 	lifetimes     cache.Lifetimes
@@ -121,26 +119,21 @@ func (f *sourceFlags) network(source string) (network, error) {
 	if err != nil {
 		return network{}, err
 	}
+	asked, usual, err := newClient(source, api, settings)
+	if err != nil {
+		return network{}, err
+	}
 	n := network{origin: intel.FromThreatCrowd, shown: "ThreatCrowd", lifetimes: cache.Lifetimes{
 		Malicious: time.Duration(cmp.Or(settings.TTLMalicious, days(f.ttl.Malicious))),
 		Known:     time.Duration(cmp.Or(settings.TTLKnown, days(f.ttl.Known))),
 		Unknown:   time.Duration(cmp.Or(settings.TTLUnknown, days(f.ttl.Unknown))),
 	}}
-	usual := publicRate
-	var asked client
 	if isOTX(source) {
+		n.Name = "otx:" // a host may speak both
 		n.origin, n.shown = intel.FromOTX, "OTX"
-		asked, usual, err = newOTX(api, settings)
-	} else {
-		asked, err = newThreatCrowd(api, settings)
 	}
-	switch {
-	case errors.Is(err, httpapi.ErrPlainHTTP):
-		return network{}, usagef("--intel: %v; --insecure-http allows it", err)
-	case err != nil:
-		return network{}, usagef("--intel: %v", err)
-	}
-	n.Name, n.Provider = hostOf(api.BaseURL), asked
+	n.Name += hostOf(api.BaseURL)
+	n.Provider = asked
 	if settings.Name != "" {
 		n.Name, n.shown = settings.Name, settings.Name
 	}
