@@ -198,7 +198,7 @@ func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Ski
 			continue
 		}
 		if !n.Types.Has(key.Type) {
-			fmt.Fprintf(w, "    not asked · --ask does not name %s for %s\n", key.Type, n.Name)
+			fmt.Fprintf(w, "    not asked · %s: %s\n", n.Name, n.notAsked(key.Type))
 			continue
 		}
 		every := time.Duration(float64(time.Second) / float64(n.Rate))

@@ -93,7 +93,7 @@ func (f *filterFlags) validate() error {
 		return usagef("--to: name a file, or - for standard output")
 	case len(f.sources.intel) == 0:
 		return usagef("nothing to ask: give --intel a plain list (echo 203.0.113.7 > bad.txt; iocpipe --intel bad.txt), " +
-			"a file or folder of report lines, or the https:// URL of a ThreatCrowd v2 API")
+			"a file or folder of report lines, the https:// URL of a ThreatCrowd v2 API, or otx:")
 	}
 	if err := f.in.validate(); err != nil {
 		return err
@@ -312,7 +312,7 @@ func (s *stream) health(h lookup.Health) {
 
 // reason is what err says beside the source's name, which is its host unless the configuration gave it another.
 func reason(source string, err error) string {
-	return strings.TrimPrefix(err.Error(), source+": ")
+	return strings.TrimPrefix(err.Error(), strings.TrimPrefix(source, "otx:")+": ")
 }
 
 // healthChanged tells people and the state how a source is.
