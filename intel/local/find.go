@@ -27,12 +27,12 @@ func (s *Store) Find(key extract.Key) (found intel.Finding) {
 
 // A hit is an item that answers. Its zero value is none.
 type hit struct {
-	*segment
+	seg *segment
 	item
 	parent string // the malicious domain above, for relation parent
 }
 
-func (h *hit) ok() bool { return h.segment != nil }
+func (h *hit) ok() bool { return h.seg != nil }
 
 // A word is the most that some segments say of a name.
 type word struct {
@@ -117,7 +117,7 @@ func (s *Store) askExact(seg *segment, correct bool, n *name, items []byte, w *w
 		}
 		better := !into.ok() || into == &w.direct && into.verdict < it.verdict
 		if better && seg.holds(&it) && !(correct && s.hides(n, seg, &it)) {
-			*into = hit{segment: seg, item: it}
+			*into = hit{seg: seg, item: it}
 		}
 	}
 }
@@ -187,7 +187,7 @@ func (s *Store) first(seg *segment, correct bool, n *name, items []byte, k kind)
 			break
 		}
 		if it.kind == k && seg.holds(&it) && !(correct && s.hides(n, seg, &it)) {
-			return hit{segment: seg, item: it}
+			return hit{seg: seg, item: it}
 		}
 		items = rest
 	}

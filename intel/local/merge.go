@@ -9,8 +9,6 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
-
-	"iocpipe/intel"
 )
 
 // A merger writes a segment from an old one, less the sources that are replaced, and what a builder holds.
@@ -31,6 +29,7 @@ type merger struct {
 	oldSum uint32
 
 	names, listed uint64
+	dirBits       uint // as many bits of a hash choose the bucket
 	dir           []uint64
 	filled        int
 	nets          [2][]networkRow // IPv4, IPv6
@@ -74,36 +73,31 @@ func segmentOf(b *builder) (*segment, error) {
 
 // placeSources lists the sources of the new segment: the old ones in their order, replaced or not, then the new.
 func (m *merger) placeSources(gone []string) {
-	place := make(map[string]int)
+	placed := make(map[string]int)
 	if m.old != nil {
 		for _, row := range m.old.sources {
-			replaced := slices.ContainsFunc(m.builder.sources, func(r sourceRow) bool { return r.Name == row.Name })
-			switch {
-			case replaced:
-				place[row.Name] = len(m.sources)
+			if slices.Contains(gone, row.Name) {
 				m.ofOld = append(m.ofOld, -1)
-				m.sources = append(m.sources, sourceRow{})
-				m.newOf = append(m.newOf, -1)
-			case slices.Contains(gone, row.Name):
-				m.ofOld = append(m.ofOld, -1)
-			default:
-				m.ofOld = append(m.ofOld, len(m.sources))
-				m.sources = append(m.sources, row)
-				m.newOf = append(m.newOf, -1)
+				continue
 			}
+			placed[row.Name] = len(m.sources)
+			m.ofOld = append(m.ofOld, len(m.sources))
+			m.sources, m.newOf = append(m.sources, row), append(m.newOf, -1)
 		}
 	}
 	for i, row := range m.builder.sources {
-		at, ok := place[row.Name]
-		if !ok {
+		at, replaces := placed[row.Name]
+		if !replaces {
 			at = len(m.sources)
-			m.sources, m.newOf = append(m.sources, sourceRow{}), append(m.newOf, -1)
+			m.sources, m.newOf = append(m.sources, row), append(m.newOf, -1)
 		}
-		delete(place, row.Name)
 		m.ofNew = append(m.ofNew, at)
 		m.sources[at], m.newOf[at] = row, i
 	}
 }
+
+// stays reports whether the records of an old source remain.
+func (m *merger) stays(source int) bool { return m.ofOld[source] >= 0 && m.newOf[m.ofOld[source]] < 0 }
 
 // writeStatements copies the statements of each source as they are: records find them by their source.
 func (m *merger) writeStatements(w *segmentWriter) error {
@@ -134,7 +128,8 @@ func (m *merger) writeStatements(w *segmentWriter) error {
 // writeRecords merges the runs with the old segment.
 func (m *merger) writeRecords(w *segmentWriter) error {
 	w.begin(records)
-	m.dir = make([]uint64, 1<<m.bits()+1)
+	m.dirBits = m.bits()
+	m.dir = make([]uint64, 1<<m.dirBits+1)
 	var all cursors
 	if m.old != nil {
 		if err := all.add(&segmentCursor{segment: m.old}); err != nil {
@@ -167,12 +162,12 @@ func (m *merger) writeRecords(w *segmentWriter) error {
 }
 
 // bits returns how many bits of the hash choose the bucket.
-func (m *merger) bits() (bits int) {
+func (m *merger) bits() (bits uint) {
 	names := m.records
 	if m.old != nil {
 		names += m.old.names
 		for i, row := range m.old.sources {
-			if m.ofOld[i] < 0 {
+			if !m.stays(i) {
 				names -= min(names-m.records, uint64(row.Entries))
 			}
 		}
@@ -184,28 +179,19 @@ func (m *merger) bits() (bits int) {
 
 // collect adds a copy of r to the group, unless it is one that does not stay.
 func (m *merger) collect(r *record) {
-	if r.old {
-		place := m.ofOld[r.source]
-		if place < 0 {
-			place = slices.IndexFunc(m.sources, func(row sourceRow) bool {
-				return row.Name == m.old.sources[r.source].Name
-			})
-		} else if !m.old.holds(&r.item) {
-			return
-		}
-		if place < 0 {
-			return // the source is gone
-		}
-		if m.newOf[place] >= 0 && r.isListed() {
+	switch {
+	case !r.old && len(m.group) >= mostOfName:
+		m.results[r.source].Excess++
+		return
+	case !r.old:
+		r.source = uint32(m.ofNew[r.source])
+	case m.ofOld[r.source] < 0 || m.stays(int(r.source)) && !m.old.holds(&r.item):
+		return
+	default:
+		if !m.stays(int(r.source)) && r.isListed() {
 			r.sum = m.sumOfOld(&r.item)
 		}
-		r.source = uint32(place)
-	} else {
-		if len(m.group) >= mostOfName {
-			m.results[r.source].Excess++
-			return
-		}
-		r.source = uint32(m.ofNew[r.source])
+		r.source = uint32(m.ofOld[r.source])
 	}
 	r.order = len(m.group)
 	start := len(m.held)
@@ -249,7 +235,9 @@ func (m *merger) settle(w *segmentWriter) error {
 	return nil
 }
 
-func (r *record) sameName(o *record) bool { return r.class == o.class && string(r.name) == string(o.name) }
+func (r *record) sameName(o *record) bool {
+	return r.class == o.class && string(r.name) == string(o.name)
+}
 
 // compareThing orders records by what says what of what.
 func (r *record) compareThing(o *record) int {
@@ -342,7 +330,7 @@ func (m *merger) keep(start int, r record) {
 func (m *merger) writeGroup(w *segmentWriter) error {
 	first := &m.kept[0]
 	at := w.at - w.sections[records].at
-	for bucket := int(first.hash >> (64 - m.dirBits())); m.filled <= bucket; m.filled++ {
+	for bucket := int(first.hash >> (64 - m.dirBits)); m.filled <= bucket; m.filled++ {
 		m.dir[m.filled] = at
 	}
 	m.items = m.items[:0]
@@ -371,13 +359,6 @@ func count(is bool) uint64 {
 		return 1
 	}
 	return 0
-}
-
-func (m *merger) dirBits() (bits int) {
-	for 1<<bits+1 < len(m.dir) {
-		bits++
-	}
-	return bits
 }
 
 func (m *merger) writeDirectory(w *segmentWriter) error {
@@ -456,11 +437,9 @@ func (w *segmentWriter) finish(m *merger) error {
 	}
 	footer = binary.LittleEndian.AppendUint64(footer, m.names)
 	footer = binary.LittleEndian.AppendUint64(footer, m.listed)
-	footer = binary.LittleEndian.AppendUint64(footer, uint64(m.dirBits()))
+	footer = binary.LittleEndian.AppendUint64(footer, uint64(m.dirBits))
 	if _, err := w.Write(footer); err != nil {
 		return err
 	}
 	return w.w.Flush()
 }
-
-var _ = intel.NoVerdict

@@ -138,7 +138,7 @@ func (h *hit) finding() intel.Finding {
 	if !h.ok() {
 		return intel.Finding{}
 	}
-	s := h.segment.statement(h.source, h.statement)
+	s := h.seg.statement(h.source, h.statement)
 	if s == nil {
 		return intel.Finding{}
 	}
@@ -147,7 +147,7 @@ func (h *hit) finding() intel.Finding {
 	case h.parent != "":
 		f.Via, f.Relation = extract.Key{Type: extract.Domain, Value: h.parent}, intel.ByParent
 	case h.kind.hasExtra():
-		r, ok := h.segment.relation(&h.item)
+		r, ok := h.seg.relation(&h.item)
 		if !ok {
 			return intel.Finding{}
 		}
