@@ -76,11 +76,21 @@ func lineSubject(v *fastjson.Value) (s Subject, err error) {
 
 // lineCover returns what the line covers: an indicator, as in any report line, or one of the forms of [Subject.Text].
 func lineCover(v *fastjson.Value) (Subject, error) {
-	value := text(v.Get("value"))
-	if text(v.Get("type")) == extract.Antivirus.String() { // its name may look like anything
-		value = ""
+	value, host := text(v.Get("value")), text(v.Get("host"))
+	if host == "" && strings.Contains(value, "://") {
+		if u, err := url.Parse(value); err == nil {
+			host = u.Hostname()
+		}
 	}
-	if name, ok := strings.CutPrefix(value, "*."); ok {
+	switch name, below := strings.CutPrefix(value, "*."); {
+	case text(v.Get("type")) == extract.Antivirus.String(): // its name may look like anything
+	case host != "":
+		key, ok := extract.ParseKey(host)
+		if !ok || key.Type != extract.IP && key.Type != extract.Domain {
+			return Subject{}, errors.New("host is neither an address nor a domain")
+		}
+		return Subject{Key: key, URL: value}, nil
+	case below:
 		domain, ok := extract.ParseDomain(name)
 		if !ok {
 			return Subject{}, errors.New("value is no *.domain")
@@ -89,19 +99,6 @@ func lineCover(v *fastjson.Value) (Subject, error) {
 	}
 	if network, err := netip.ParsePrefix(value); err == nil {
 		return Subject{Net: network.Masked()}, nil
-	}
-	host := text(v.Get("host"))
-	if host == "" && strings.Contains(value, "://") {
-		if u, err := url.Parse(value); err == nil {
-			host = u.Hostname()
-		}
-	}
-	if host != "" {
-		key, ok := extract.ParseKey(host)
-		if !ok || key.Type != extract.IP && key.Type != extract.Domain {
-			return Subject{}, errors.New("host is neither an address nor a domain")
-		}
-		return Subject{Key: key, URL: value}, nil
 	}
 	key, err := lineKey(v)
 	return Subject{Key: key}, err
