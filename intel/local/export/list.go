@@ -71,8 +71,9 @@ func appendRow(dst []byte, row []string) []byte {
 	return b.Bytes()
 }
 
-// newCSV makes the table that intel import reads, too. A cell with several values is itself a row of CSV, so that
-// values may hold commas. Cells that a spreadsheet would run are guarded.
+// newCSV makes the table that intel import reads, too. A cell with several values is itself a row of CSV, of tags with
+// commas and of references with blanks between them, so that values may hold these. Cells that a spreadsheet would run
+// are guarded.
 func newCSV(Options) encoder {
 	return table{
 		header: []string{
@@ -87,7 +88,7 @@ func newCSV(Options) encoder {
 			}
 			return []string{
 				guarded(r.Text()), r.kind(), r.verdict.String(), votes, moment(e.Report.First), moment(e.Report.Last),
-				moment(e.Expires), guarded(e.Source), guarded(cell(e.Report.Tags)), guarded(cell(e.Report.References)),
+				moment(e.Expires), guarded(e.Source), guarded(cell(e.Report.Tags, ',')), guarded(cell(e.Report.References, ' ')),
 				guarded(e.Report.Permalink), guarded(e.Note), guarded(e.By), moment(e.Added),
 				guarded(e.Via.Value), e.Relation,
 			}, ""
@@ -95,9 +96,14 @@ func newCSV(Options) encoder {
 	}
 }
 
-// cell returns a list as one cell: a row of CSV without its line ending.
-func cell(list []string) string {
-	return strings.TrimSuffix(string(appendRow(nil, list)), "\n")
+// cell returns a list as one cell: a row of CSV with that comma, without its line ending.
+func cell(list []string, comma rune) string {
+	var b strings.Builder
+	w := csv.NewWriter(&b)
+	w.Comma = comma
+	_ = w.Write(list) // a builder takes all
+	w.Flush()
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // guarded returns a cell of free text as a spreadsheet shows it: behind an apostrophe when it would be run as a
@@ -123,8 +129,8 @@ func newLookupCSV(Options) encoder {
 		header: []string{"indicator", "verdict", "type", "source", "tags", "reference"},
 		row: func(r *record) ([]string, Reason) {
 			return []string{
-				r.Text(), r.verdict.String(), r.kind(), guarded(oneLine(cell(r.sources()))),
-				guarded(oneLine(cell(r.tags()))), guarded(oneLine(firstOf(r.references()))),
+				r.Text(), r.verdict.String(), r.kind(), guarded(oneLine(cell(r.sources(), ','))),
+				guarded(oneLine(cell(r.tags(), ','))), guarded(oneLine(firstOf(r.references()))),
 			}, exact(r)
 		},
 	}
