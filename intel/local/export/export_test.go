@@ -2,6 +2,7 @@ package export
 
 import (
 	"bytes"
+	"encoding/csv"
 	"errors"
 	"flag"
 	"fmt"
@@ -303,6 +304,22 @@ func TestGuarded(t *testing.T) {
 	} {
 		if got := guarded(text); got != want {
 			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+// Cells are those of encoding/csv, whatever is in them.
+func TestCells(t *testing.T) {
+	for _, row := range [][]string{
+		{"a"}, {"a", ""}, {"", "", ""}, {"a,b", `"`, "c\nd", " e", "f ", "\ng\n", `h"i,"`, "ü", `\`, `"",""`}, {"a b", "c"},
+	} {
+		for _, comma := range []byte{',', ' '} {
+			r := csv.NewReader(strings.NewReader(cell(row, comma)))
+			r.Comma = rune(comma)
+			got, err := r.Read()
+			if diff := cmp.Diff(row, got); err != nil || diff != "" {
+				t.Errorf("%q: %v: %s", row, err, diff)
+			}
 		}
 	}
 }

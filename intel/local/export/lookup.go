@@ -75,8 +75,6 @@ func (syslogNG) record(dst []byte, r *record) ([]byte, Reason) {
 	return dst, ""
 }
 
-func quoted(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` }
-
 // cdb writes a list for Wazuh: https://documentation.wazuh.com/current/user-manual/ruleset/cdb-list.html. Keys with
 // colons are quoted; in address lists 192.0.2. stands for a network of whole octets, so that others are written as
 // several of these.
