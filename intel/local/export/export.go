@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -44,18 +45,11 @@ func ParseFormat(name string) (Format, error) {
 	if f := Format(name); slices.Contains(Formats, f) {
 		return f, nil
 	}
-	return "", fmt.Errorf("unknown format %q: use one of %s", name, joined(Formats, ", "))
-}
-
-func joined[S ~string](list []S, separator string) string {
-	var b strings.Builder
-	for i, s := range list {
-		if i > 0 {
-			b.WriteString(separator)
-		}
-		b.WriteString(string(s))
+	var names []string
+	for _, f := range Formats {
+		names = append(names, string(f))
 	}
-	return b.String()
+	return "", fmt.Errorf("unknown format %q: use one of %s", name, strings.Join(names, ", "))
 }
 
 // Options say what is exported.
@@ -81,8 +75,6 @@ const (
 	Networks     Reason = "networks"
 	IPv6Networks Reason = "IPv6 networks"
 	NamesBelow   Reason = "names below a domain (*.domain)"
-	URLs         Reason = "URLs"
-	Emails       Reason = "e-mail addresses"
 	Antivirus    Reason = "detection names"
 	NotMalicious Reason = "values that are not malicious" // where to be listed means to be malicious
 	Unwritable   Reason = "values with characters that the format cannot hold"
@@ -102,29 +94,16 @@ type Result struct {
 
 // String returns r as one line for people.
 func (r Result) String() string {
-	parts := []string{fmt.Sprintf("%d written", r.Written)}
-	for reason, n := range sorted(r.LeftOut) {
-		parts = append(parts, fmt.Sprintf("%d %s left out", n, reason))
-	}
+	text := fmt.Sprintf("%d written", r.Written)
 	if r.Reduced > 0 {
-		parts = append(parts, fmt.Sprintf("%d without their relations", r.Reduced))
+		text += fmt.Sprintf(", %d of them without the relations they name", r.Reduced)
 	}
-	return strings.Join(parts, ", ")
-}
-
-func sorted(counts map[Reason]int) iter.Seq2[Reason, int] {
-	return func(yield func(Reason, int) bool) {
-		reasons := make([]Reason, 0, len(counts))
-		for reason := range counts {
-			reasons = append(reasons, reason)
-		}
-		slices.Sort(reasons)
-		for _, reason := range reasons {
-			if !yield(reason, counts[reason]) {
-				return
-			}
-		}
+	separator := "; left out: "
+	for _, reason := range slices.Sorted(maps.Keys(r.LeftOut)) {
+		text += fmt.Sprintf("%s%s (%d)", separator, reason, r.LeftOut[reason])
+		separator = ", "
 	}
+	return text
 }
 
 // Write writes entries to w in one piece. It streams: no more is held than what is said of one value. For that,

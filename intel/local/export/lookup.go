@@ -79,8 +79,12 @@ func (syslogNG) record(dst []byte, r *record) ([]byte, Reason) {
 // colons are quoted; in address lists 192.0.2. stands for a network of whole octets, so that others are written as
 // several of these.
 type cdb struct {
-	networks map[string]bool // keys that were written for networks
+	networks map[string]bool // keys that were written for networks, the first maxNetworkKeys of them
 }
+
+// maxNetworkKeys bounds how many keys of networks are held so that they are written once: keys should be unique, and of
+// two equal ones Wazuh takes the first. (An address that comes before its network may be there twice, too.)
+const maxNetworkKeys = 1 << 20
 
 func newCDB(Options) encoder { return cdb{map[string]bool{}} }
 
@@ -125,7 +129,9 @@ func (c cdb) network(dst []byte, network netip.Prefix, verdict string) []byte {
 			key = strings.TrimSuffix(key, ".")
 		}
 		if !c.networks[key] {
-			c.networks[key] = true
+			if len(c.networks) < maxNetworkKeys {
+				c.networks[key] = true
+			}
 			dst = append(dst, key+":"+verdict+"\n"...)
 		}
 		addr[octets-1]++ // does not carry: the network ends with this octet
