@@ -1,6 +1,8 @@
 package intel
 
 import (
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +59,55 @@ func TestParseEntryLine(t *testing.T) {
 	for _, line := range []string{"", "{}", `{"value":"evil.test"}`, `{"value":"evil.test","response_code":1,"expires":"soon"}`} {
 		if _, err := ParseEntryLine([]byte(line)); err == nil {
 			t.Errorf("%q: no error", line)
+		}
+	}
+}
+
+func TestEntryLineRoundTrip(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 30, 5, 0, time.UTC)
+	said := &Statement{
+		Source: "feed, \"x\"", Expires: at.AddDate(0, 1, 0), By: "ann", Added: at, Note: "CASE-42\nagain",
+		Report: Report{
+			Known: true, Voted: true, Votes: -1, References: []string{"https://reports.test/1"}, Tags: []string{"a,b"},
+			First: at, Last: at.Add(time.Hour), Permalink: "https://list.test/1?a=b", Emails: []string{"a@evil.test"},
+		},
+	}
+	evil := extract.Key{Type: extract.Domain, Value: "evil.test"}
+	for want, line := range map[Subject]string{
+		{Key: evil}:              `{"type":"domain","value":"evil.test",`,
+		{Key: evil, Below: true}: `{"type":"domain","value":"*.evil.test",`,
+		{Key: evil, URL: "http://evil.test:81/a?b#c"}:                                   `{"type":"domain","value":"http://evil.test:81/a?b#c",`,
+		{Key: evil, URL: "evil.test/a"}:                                                 `{"type":"domain","value":"evil.test/a",`,
+		{Key: evil, Via: extract.Key{Value: "Campaign"}, Relation: ByReference}:         `{"type":"domain","value":"evil.test",`,
+		{Key: evil, Via: extract.Key{Type: extract.IP, Value: "::1"}, Relation: ByHash}: `{"type":"domain","value":"evil.test",`,
+		{Net: netip.MustParsePrefix("198.51.100.0/24")}:                                 `{"type":"ip","value":"198.51.100.0/24",`,
+		{Net: netip.MustParsePrefix("2001:db8::/32")}:                                   `{"type":"ip","value":"2001:db8::/32",`,
+		{Key: extract.Key{Type: extract.Antivirus, Value: "*.x/y://z"}}:                 `{"type":"antivirus","value":"*.x/y://z",`,
+		{Key: extract.Key{Type: extract.IP, Value: "2001:db8::1"}, URL: "http://[2001:db8::1]/"}: `{"type":"ip",` +
+			`"value":"http://[2001:db8::1]/",`,
+	} {
+		got := AppendEntry(nil, &Entry{want, said})
+		if !strings.HasPrefix(string(got), line) {
+			t.Errorf("%+v is written as %s", want, got)
+		}
+		e, err := ParseEntryLine(got)
+		if err != nil {
+			t.Fatalf("%s: %v", got, err)
+		}
+		if e.Subject != want {
+			t.Errorf("%s: got %+v, want %+v", got, e.Subject, want)
+		}
+		if diff := cmp.Diff(said, e.Statement); diff != "" {
+			t.Errorf("%s: %s", got, diff)
+		}
+	}
+	for _, line := range []string{
+		`{"type":"domain","value":"*.","response_code":1}`, `{"value":"http:///x","response_code":1}`,
+		`{"value":"http://a@b@c/","host":"a@b.test","response_code":1}`,
+		`{"value":"evil.test","via":"x","relation":"hash","via_type":"y","response_code":1}`,
+	} {
+		if e, err := ParseEntryLine([]byte(line)); err == nil {
+			t.Errorf("%s: got %+v, want an error", line, e.Subject)
 		}
 	}
 }
