@@ -173,7 +173,7 @@ func open(path string) (io.ReadCloser, error) {
 }
 
 // readLines reads a value per line, in {} a page's values in JSON. A line "bad" is refused, a line "broken" is no list.
-func readLines(r io.Reader, f *Feed, take func(intel.Entry) error, refuse func(where, why string)) (string, error) {
+func readLines(r io.Reader, _ *Feed, _ string, take func(intel.Entry) error, refuse func(where, why string)) (string, error) {
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, 1<<24)
 	for n := 1; s.Scan(); n++ {

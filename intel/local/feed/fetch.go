@@ -47,11 +47,11 @@ type content struct {
 	bytes int64 // of all parts
 	hash  hash.Hash
 
-	unchanged      bool // it is what the store holds
-	sha256         string
-	etag, modified string
-	of             string    // the URL that gave them, with keyMark for the key
-	retryAfter     time.Time // before which the server does not want to be asked; zero if it says nothing
+	unchanged  bool // it is what the store holds
+	sha256     string
+	validators           // of all of it
+	of         string    // the URL that gave them, with keyMark for the key
+	retryAfter time.Time // before which the server does not want to be asked; zero if it says nothing
 
 	kind           string // the format that it is read as
 	taken, refused int
@@ -60,8 +60,14 @@ type content struct {
 
 // A part is one file of a content.
 type part struct {
-	path string // of the copy
-	name string // where it is from, for messages; empty when there is only one
+	path   string // of the copy
+	name   string // where it is from, for messages; empty when there is only one
+	format string // if it is not the feed's
+}
+
+// validators tell a server which version of a document is there already (RFC 9110, section 8.8).
+type validators struct {
+	etag, modified string
 }
 
 // A fetcher copies the content of feeds. It is safe for concurrent use.
@@ -147,10 +153,18 @@ func (t *fetcher) copyAll(ctx context.Context, f *Feed, held bool, c *content) e
 	defer cancel()
 	d := &download{fetcher: t, feed: f, key: key, content: c}
 	if held && f.Of == from {
-		d.etag, d.modified = f.ETag, f.LastModified
+		d.known = validators{f.ETag, f.LastModified}
 	}
 	c.of = from
-	return d.withoutSecrets(ctx, d.pages(ctx, strings.ReplaceAll(from, keyMark, url.PathEscape(key))))
+	target := strings.ReplaceAll(from, keyMark, url.PathEscape(key))
+	walk := d.document
+	switch f.Format {
+	case "otx":
+		walk = d.pages
+	case "misp-feed":
+		walk = d.events
+	}
+	return d.withoutSecrets(ctx, walk(ctx, target))
 }
 
 // copyFiles copies a file, or the files of a folder.
@@ -209,7 +223,7 @@ func (t *fetcher) keep(r io.Reader, c *content, name string) (path string, err e
 	if err := errors.Join(err, file.Close()); err != nil {
 		return "", err
 	}
-	c.parts = append(c.parts, part{path, name})
+	c.parts = append(c.parts, part{path: path, name: name})
 	return path, nil
 }
 
@@ -217,38 +231,52 @@ func (t *fetcher) keep(r io.Reader, c *content, name string) (path string, err e
 type download struct {
 	*fetcher
 	*content
-	feed *Feed
-	key  string
-
-	etag, modified string // of what is held
-	read           int64  // bytes of earlier pages on the wire
+	feed  *Feed
+	key   string
+	known validators // of what is held
+	read  int64      // bytes on the wire
 }
 
-// pages gets the pages of the feed from target on; most have one.
+// document gets a feed that is one document.
+func (d *download) document(ctx context.Context, target string) (err error) {
+	_, d.validators, err = d.get(ctx, target, d.known)
+	return err
+}
+
+// pages gets the pages of a feed of OTX, from target on.
 func (d *download) pages(ctx context.Context, target string) error {
 	first := target
 	for range maxPages {
-		path, err := d.get(ctx, target)
-		if err != nil || d.unchanged || d.feed.Format != "otx" {
+		path, _, err := d.get(ctx, target, validators{})
+		if err != nil {
 			return err
 		}
-		if target, err = nextPage(path, first); err != nil || target == "" {
+		data, err := readPage(path)
+		if err != nil {
 			return err
 		}
-		d.content.etag, d.content.modified = "", "" // of one page
+		if target, err = nextPage(data, first); err != nil || target == "" {
+			return err
+		}
 	}
 	return fmt.Errorf("more than %d pages", maxPages)
 }
 
-// nextPage returns the URL of the page after the one at path, as OTX writes it; empty after the last. It is on first's host.
-func nextPage(path, first string) (string, error) {
-	if info, err := os.Stat(path); err != nil || info.Size() > maxPage {
-		return "", errors.Join(err, fmt.Errorf("a page of more than %d bytes", maxPage))
-	}
-	data, err := os.ReadFile(path)
+// readPage returns a document that must be held in memory.
+func readPage(path string) ([]byte, error) {
+	info, err := os.Stat(path)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
+	if info.Size() > maxPage {
+		return nil, fmt.Errorf("a page of more than %d bytes", maxPage)
+	}
+	return os.ReadFile(path)
+}
+
+// nextPage returns the URL of the page after the one that data is, as OTX writes it; empty after the last. It is on
+// first's host.
+func nextPage(data []byte, first string) (string, error) {
 	var page struct {
 		Next string `json:"next"`
 	}
@@ -266,21 +294,21 @@ func nextPage(path, first string) (string, error) {
 	return next.String(), nil
 }
 
-// get keeps what target says as a part.
-func (d *download) get(ctx context.Context, target string) (path string, err error) {
+// get keeps what target says as a part, unless that is what known stands for: then the content is unchanged.
+func (d *download) get(ctx context.Context, target string, known validators) (path string, got validators, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	resp, err := d.ask(ctx, target)
+	resp, err := d.ask(ctx, target, known)
 	if err != nil {
-		return "", cmpCause(ctx, err)
+		return "", got, cmpCause(ctx, err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusNotModified && d.etag+d.modified != "" {
+	if resp.StatusCode == http.StatusNotModified && known != (validators{}) {
 		d.unchanged = true
-		return "", nil
+		return "", known, nil
 	}
 	if resp.StatusCode != http.StatusOK {
-		return "", d.statusError(resp)
+		return "", got, d.statusError(resp)
 	}
 	m := &meter{fetcher: d.fetcher, ctx: ctx, r: resp.Body, feed: d.feed.Name, total: resp.ContentLength, left: d.MaxBytes - d.read}
 	go d.watch(ctx, cancel, m)
@@ -289,8 +317,7 @@ func (d *download) get(ctx context.Context, target string) (path string, err err
 		err = fmt.Errorf("cut off after %d bytes: %w", m.n.Load(), err)
 	}
 	d.read += m.n.Load()
-	d.content.etag, d.content.modified = resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")
-	return path, cmpCause(ctx, err)
+	return path, validators{resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")}, cmpCause(ctx, err)
 }
 
 // cmpCause returns err, or what ended ctx if that made it fail.
@@ -301,7 +328,7 @@ func cmpCause(ctx context.Context, err error) error {
 	return err
 }
 
-func (d *download) ask(ctx context.Context, target string) (*http.Response, error) {
+func (d *download) ask(ctx context.Context, target string, known validators) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
 		return nil, err
@@ -312,11 +339,11 @@ func (d *download) ask(ctx context.Context, target string) (*http.Response, erro
 	if d.key != "" && d.feed.KeyHeader != "" {
 		req.Header.Set(d.feed.KeyHeader, d.key)
 	}
-	if d.etag != "" {
-		req.Header.Set("If-None-Match", d.etag)
+	if known.etag != "" {
+		req.Header.Set("If-None-Match", known.etag)
 	}
-	if d.modified != "" {
-		req.Header.Set("If-Modified-Since", d.modified)
+	if known.modified != "" {
+		req.Header.Set("If-Modified-Since", known.modified)
 	}
 	client := http.Client{Transport: d.transport, CheckRedirect: d.checkRedirect}
 	return client.Do(req)

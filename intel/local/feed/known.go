@@ -13,6 +13,7 @@ type Known struct {
 	About   string // what is on it
 	License string // what its publisher allows, in short; the publisher's page has the last word
 	Page    string // where the publisher tells about it
+	Limited bool   // the license excludes some uses
 }
 
 const (
@@ -47,7 +48,7 @@ var known = []Known{
 	{
 		Feed:    Feed{Name: "openphish", From: "https://raw.githubusercontent.com/openphish/public_feed/refs/heads/main/feed.txt", Format: "plain", Every: 6 * hour, Least: hour},
 		About:   "URLs of phishing pages",
-		License: "non-commercial and internal business use only", Page: "https://openphish.com/faq.html",
+		License: "non-commercial and internal business use only", Limited: true, Page: "https://openphish.com/faq.html",
 	},
 	{
 		Feed:    Feed{Name: "cins", From: "https://cinsscore.com/list/ci-badguys.txt", Format: "plain", Every: 6 * hour, Least: hour},
@@ -69,6 +70,8 @@ var known = []Known{
 		About:   "exit nodes of Tor; taken as undecided: known, and not malicious by themselves",
 		License: "not stated in the list", Page: "https://check.torproject.org/",
 	},
+	mispFeed("circl-osint", "https://www.circl.lu/doc/misp/feed-osint/", "open-source intelligence, as MISP events, by CIRCL"),
+	mispFeed("botvrij", "https://www.botvrij.eu/data/feed-osint/", "open-source intelligence, as MISP events, by Botvrij.eu"),
 	{
 		Feed: Feed{
 			Name: "otx", From: "https://otx.alienvault.com/api/v1/pulses/subscribed?limit=50", Format: "otx", Every: 6 * hour, Least: hour,
@@ -96,6 +99,13 @@ func spamhaus(name, file, version string) Known {
 		Feed:    Feed{Name: name, From: "https://www.spamhaus.org/drop/" + file, Format: "spamhaus-drop", Every: day, Least: hour},
 		About:   version + " networks that are run by criminals: do not route or peer",
 		License: "free for all, with credit to Spamhaus", Page: "https://www.spamhaus.org/blocklists/do-not-route-or-peer/",
+	}
+}
+
+func mispFeed(name, from, about string) Known {
+	return Known{
+		Feed:  Feed{Name: name, From: from, Format: "misp-feed", Every: day, Least: hour},
+		About: about, License: "by the tags of each event (TLP)", Page: "https://www.misp-project.org/feeds/",
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -19,8 +20,9 @@ import (
 )
 
 // A Reader reads one file of a feed, of any size, and calls take for each entry and refuse for each record that is
-// refused: where it is, and why. It returns the name of the format. An error, take's too, ends it: the file is broken.
-type Reader func(r io.Reader, f *Feed, take func(intel.Entry) error, refuse func(where, why string)) (format string, err error)
+// refused: where it is, and why. It returns the name of the format, which is told by content when the given one is
+// empty. An error, take's too, ends it: the file is broken.
+type Reader func(r io.Reader, f *Feed, format string, take func(intel.Entry) error, refuse func(where, why string)) (string, error)
 
 // Formats is how files are found, opened and read.
 type Formats struct {
@@ -219,6 +221,9 @@ func (f *Feed) next(forced bool) time.Time {
 	return next
 }
 
+// Due returns when f is due, as far as nobody forces it.
+func (f *Feed) Due() time.Time { return f.next(false) }
+
 // firstRetry is the wait after a first failure. It doubles with each further one, up to the feed's interval.
 const firstRetry = 5 * time.Minute
 
@@ -256,12 +261,7 @@ func (u *update) take(ctx context.Context, t *turn) {
 
 // judge reads c to the end and returns why it is no good.
 func (u *update) judge(f *Feed, c *content) error {
-	err := u.readAll(f, c, func(intel.Entry) error { c.taken++; return nil }, func(where, why string) {
-		c.refused++
-		if len(c.samples) < maxSamples {
-			c.samples = append(c.samples, where+": "+why)
-		}
-	})
+	err := u.readAll(f, c, func(intel.Entry) error { c.taken++; return nil }, c.refuse)
 	small := c.taken*2 < f.Entries
 	switch {
 	case err != nil:
@@ -274,6 +274,14 @@ func (u *update) judge(f *Feed, c *content) error {
 		return fmt.Errorf("suspiciously small: %d entries, and there were %d (--accept-small takes it)", c.taken, f.Entries)
 	}
 	return nil
+}
+
+// refuse counts a record that is refused.
+func (c *content) refuse(where, why string) {
+	c.refused++
+	if len(c.samples) < maxSamples {
+		c.samples = append(c.samples, where+": "+why)
+	}
 }
 
 // few is the number of entries below which a feed that may be empty can lose them all.
@@ -306,7 +314,7 @@ func (u *update) readAll(f *Feed, c *content, take func(intel.Entry) error, refu
 func (u *update) readPart(f *Feed, c *content, p part, take func(intel.Entry) error, refuse func(where, why string)) error {
 	opened, err := u.Formats.Open(p.path)
 	if err != nil {
-		return withoutPath(err)
+		return withoutPath(err, p.path)
 	}
 	defer opened.Close()
 	r := bufio.NewReaderSize(&atMost{opened, u.MaxContent}, 64<<10)
@@ -319,16 +327,13 @@ func (u *update) readPart(f *Feed, c *content, p part, take func(intel.Entry) er
 	case isHTML(begin):
 		return errors.New("it is a page of HTML, not a list")
 	}
-	c.kind, err = u.Formats.Read(r, f, take, refuse)
+	c.kind, err = u.Formats.Read(r, f, cmp.Or(p.format, f.Format), take, refuse)
 	return err
 }
 
 // withoutPath returns err without the path of a copy, which means nothing to anybody.
-func withoutPath(err error) error {
-	if e, ok := errors.AsType[*os.PathError](err); ok {
-		return e.Err
-	}
-	return err
+func withoutPath(err error, path string) error {
+	return &fetchError{strings.ReplaceAll(err.Error(), path+": ", ""), err}
 }
 
 // isHTML reports whether a file that begins so is a page for people, as gateways and error pages are under status 200.
@@ -362,6 +367,7 @@ func (u *update) finish(ctx context.Context) (results []Result, err error) {
 			}
 		}
 		results = u.settle(r)
+		r.sweepEvents(u.path)
 		return nil
 	})
 	return results, err
