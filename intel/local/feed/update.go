@@ -192,7 +192,7 @@ func (u *update) choose() error {
 			continue
 		}
 		t := &turn{feed: f, outcome: NotDue}
-		clockSetBack := f.Tried.After(now)
+		clockSetBack := f.Tried.After(now.Add(time.Minute))
 		if clockSetBack || !now.Before(f.next(u.All || wanted[f.Name])) {
 			t.outcome = ""
 		}
@@ -244,7 +244,7 @@ func (u *update) fetchAll(ctx context.Context) {
 }
 
 func (u *update) take(ctx context.Context, t *turn) {
-	t.tried = u.Now()
+	t.tried = u.Now().UTC().Add(time.Second - 1).Truncate(time.Second) // up, so that no publisher is asked too soon
 	t.content, t.err = u.fetch(ctx, &t.feed, u.Holds(t.feed.Name))
 	if t.err == nil && !t.content.unchanged {
 		t.err = u.judge(&t.feed, t.content)
