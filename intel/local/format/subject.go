@@ -17,7 +17,7 @@ var (
 	errSeveral     = errors.New("more than one value")
 	errTooBroad    = errors.New("network is too broad")
 	errEmptyFile   = errors.New("hash of the empty file")
-	errPath        = errors.New("a path alone, without a host")
+	errPath        = unwanted{errors.New("a path alone, without a host")}
 )
 
 // emptyFile are the hashes of no bytes at all, with which lists accuse every empty file.
