@@ -24,23 +24,14 @@ func newAllowCommand(con console) *cobra.Command {
 func newAllowAddCommand(con console) *cobra.Command {
 	var expires days
 	var note string
-	cmd := storeCommand("add VALUE…", "Allow values; running processes know within 5 s", func(cmd *cobra.Command, f *storeFlags, values []string) error {
-		if err := needValues(cmd, values); err != nil {
-			return err
-		}
-		path, err := f.need()
-		if err != nil {
-			return err
-		}
-		now := time.Now().UTC().Truncate(time.Second)
-		a := local.Allowance{By: editor(), Added: now, Note: note}
+	cmd := storeCommand("add VALUE…", "Allow values; running processes know within 5 s", func(path, _ string, values []string) error {
+		var end time.Time
 		if expires > 0 {
-			a.Expires = now.Add(time.Duration(expires))
+			end = time.Now().UTC().Truncate(time.Second).Add(time.Duration(expires))
 		}
 		if err := local.Change(path, func(e *local.Edits) error {
 			for _, value := range values {
-				a.Value = value
-				if err := e.Allow(a); err != nil {
+				if err := e.Allow(value, editor(), note, end); err != nil {
 					return usagef("allow add: %v", err)
 				}
 			}
@@ -49,76 +40,63 @@ func newAllowAddCommand(con console) *cobra.Command {
 			return err
 		}
 		for _, value := range values {
-			fmt.Fprintf(con.stdout, "allowed %s%s\n", annotate.Safe(value), until(a.Expires))
+			fmt.Fprintf(con.stdout, "allowed %s%s\n", annotate.Safe(value), until(end))
 		}
 		return nil
 	})
+	cmd.Args = someArgs
 	cmd.Long = `Add puts values on the host's allow list: addresses, networks, domains with all below (=domain for itself alone),
 e-mail addresses and hashes. They are neither asked about nor annotated, whoever calls them malicious.`
 	cmd.Example = `  iocpipe allow add cdn.example --note FP-118
-  iocpipe allow add 198.51.100.0/24 --expires 7d --note 'pentest'`
+  iocpipe allow add 198.51.100.0/24 --expires 7d --note pentest`
 	cmd.Flags().Var(&expires, "expires", "how long it holds, as 30d or 36h (default: until it is removed)")
 	cmd.Flags().StringVar(&note, "note", "", "why")
 	return cmd
 }
 
 func newAllowRemoveCommand(con console) *cobra.Command {
-	return storeCommand("rm VALUE…", "Take values from the allow list", func(cmd *cobra.Command, f *storeFlags, values []string) error {
-		if err := needValues(cmd, values); err != nil {
-			return err
-		}
-		path, err := f.need()
-		if err != nil {
-			return err
-		}
-		missing := make(map[string]bool)
+	cmd := storeCommand("rm VALUE…", "Take values off the allow list", func(path, _ string, values []string) error {
 		if err := local.Change(path, func(e *local.Edits) error {
 			for _, value := range values {
-				missing[value] = !e.Disallow(value, editor(), time.Now())
+				if err := e.Disallow(value); err != nil {
+					return fmt.Errorf("%w; iocpipe allow ls prints it", err)
+				}
 			}
 			return nil
 		}); err != nil {
 			return err
 		}
-		failed := false
 		for _, value := range values {
-			if missing[value] {
-				failed = true
-				fmt.Fprintf(con.stderr, "iocpipe: %s is not on the allow list; iocpipe allow ls prints it\n", annotate.Safe(value))
-				continue
-			}
 			fmt.Fprintf(con.stdout, "no longer allowed: %s\n", annotate.Safe(value))
-		}
-		if failed {
-			return exitError{exitFailed, ""}
 		}
 		return nil
 	})
+	cmd.Args = someArgs
+	return cmd
 }
 
 func newAllowListCommand(con console) *cobra.Command {
-	return storeCommand("ls", "List what is allowed: since when, by whom, why, until when", func(cmd *cobra.Command, f *storeFlags, args []string) error {
-		if err := exactArgs(0)(cmd, args); err != nil {
-			return err
-		}
-		store, err := f.open()
+	cmd := storeCommand("ls", "List what is allowed: since when, by whom, until when, why", func(path, _ string, _ []string) error {
+		store, err := openStore(path)
 		if err != nil {
 			return err
 		}
-		for _, a := range store.Allowed() {
-			if _, err := fmt.Fprintf(con.stdout, "%s\t%s\t%s\t%s\t%s\n", annotate.Safe(a.Value), a.Added.UTC().Format(time.RFC3339),
-				annotate.Safe(a.By), day(a.Expires), annotate.Safe(a.Note)); err != nil {
-				return err
+		for _, e := range store.Edits() {
+			if e.Kind == local.Allowed {
+				fmt.Fprintln(con.stdout, editLine(e))
 			}
 		}
 		return nil
 	})
+	cmd.Args = exactArgs(0)
+	return cmd
 }
 
-// day is a time in a table: - when it is zero.
-func day(t time.Time) string {
-	if t.IsZero() {
-		return "-"
+// editLine is an edit as a line of a table: the value, when, by whom, until when, why.
+func editLine(e local.Edit) string {
+	end := "-"
+	if !e.Until.IsZero() {
+		end = e.Until.UTC().Format(time.RFC3339)
 	}
-	return t.UTC().Format(time.RFC3339)
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", annotate.Safe(e.Value), e.At.UTC().Format(time.RFC3339), annotate.Safe(e.By), end, annotate.Safe(e.Note))
 }

@@ -72,7 +72,7 @@ func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explaine
 		return nil, err
 	}
 	s := newStream(con, inputFlags{})
-	mine := &own{paths: paths, scan: scan, know: know, stream: s}
+	mine := &own{paths: paths, store: sources.path(), must: sources.store != "", scan: scan, know: know, stream: s}
 	if err := mine.load(); err != nil {
 		return nil, err
 	}

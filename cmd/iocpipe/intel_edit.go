@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -15,32 +14,24 @@ import (
 	"iocpipe/intel/local"
 )
 
-// byHand is the source's name of what people add.
-const byHand = "manual"
-
 func newIntelAddCommand(con console) *cobra.Command {
 	var expires days
 	var note, vote string
-	cmd := storeCommand("add VALUE…", "Add values by hand; running processes know them within 5 s", func(cmd *cobra.Command, f *storeFlags, args []string) error {
-		if err := needValues(cmd, args); err != nil {
-			return err
-		}
+	cmd := storeCommand("add VALUE…", "Add values by hand; running processes know them within 5 s", func(path, _ string, values []string) error {
 		votes, err := parseVote(vote)
 		if err != nil {
 			return err
 		}
-		subjects, err := parseSubjects(args)
-		if err != nil {
-			return err
-		}
-		path, err := f.need()
+		subjects, err := parseSubjects(values)
 		if err != nil {
 			return err
 		}
 		statement := newStatement(votes, note, time.Duration(expires), time.Now())
 		if err := local.Change(path, func(e *local.Edits) error {
 			for _, subject := range subjects {
-				e.Add(intel.Entry{Subject: subject, Statement: statement})
+				if err := e.Add(intel.Entry{Subject: subject, Statement: statement}); err != nil {
+					return fmt.Errorf("%s: %w", subjectText(subject), err)
+				}
 			}
 			return nil
 		}); err != nil {
@@ -51,6 +42,7 @@ func newIntelAddCommand(con console) *cobra.Command {
 		}
 		return nil
 	})
+	cmd.Args = someArgs
 	cmd.Long = `Add puts values into the host's local store by hand: addresses, networks, domains, *.domain, URLs, e-mail addresses and
 hashes, defanged or not. What is added by hand goes before what feeds and other lists say of the same value.`
 	cmd.Example = `  iocpipe intel add 203.0.113[.]7 evil.example --expires 30d --note CASE-42
@@ -64,7 +56,7 @@ hashes, defanged or not. What is added by hand goes before what feeds and other 
 func newStatement(votes int8, note string, holds time.Duration, now time.Time) *intel.Statement {
 	now = now.UTC().Truncate(time.Second)
 	s := &intel.Statement{
-		Source: byHand, Report: intel.Report{Known: true, Voted: true, Votes: votes},
+		Source: local.ByHand, Report: intel.Report{Known: true, Voted: true, Votes: votes},
 		By: editor(), Added: now, Note: note,
 	}
 	if holds > 0 {
@@ -83,16 +75,14 @@ func until(t time.Time) string {
 
 func newIntelRemoveCommand(con console) *cobra.Command {
 	var note string
-	cmd := storeCommand("rm VALUE…", "Take values back, whoever lists them; running processes know within 5 s", func(cmd *cobra.Command, f *storeFlags, args []string) error {
-		if err := needValues(cmd, args); err != nil {
-			return err
-		}
-		subjects, err := parseSubjects(args)
+	cmd := storeCommand("rm VALUE…", "Take values back, whoever lists them; running processes know within 5 s", func(path, state string, values []string) error {
+		subjects, err := parseSubjects(values)
 		if err != nil {
 			return err
 		}
-		return removeValues(con, f, subjects, note)
+		return removeValues(con, path, state, subjects, note)
 	})
+	cmd.Args = someArgs
 	cmd.Long = `Rm takes values back: what was added by hand is removed, and what feeds and lists say of them is hidden, also after
 their next update, until a value is added again. What sources have answered about a value is forgotten, too. A value that
 must never be asked about nor annotated, whoever calls it malicious, belongs on the allow list (iocpipe allow add).`
@@ -100,21 +90,17 @@ must never be asked about nor annotated, whoever calls it malicious, belongs on 
 	return cmd
 }
 
-func removeValues(con console, f *storeFlags, subjects []intel.Subject, note string) error {
-	path, err := f.need()
+func removeValues(con console, path, state string, subjects []intel.Subject, note string) error {
+	before, err := openStore(path)
 	if err != nil {
 		return err
 	}
-	before, err := f.open()
+	forgotten, err := forget(state, subjects)
 	if err != nil {
 		return err
 	}
-	listed := make([]intel.Subject, 0, len(subjects))
-	forgotten, err := forget(f.state, subjects)
-	if err != nil {
-		return err
-	}
-	failed := false
+	var listed []intel.Subject
+	unknown := 0
 	for i, subject := range subjects {
 		names := listedBy(before, subject)
 		switch {
@@ -124,28 +110,30 @@ func removeValues(con console, f *storeFlags, subjects []intel.Subject, note str
 		case forgotten[i]:
 			fmt.Fprintf(con.stdout, "forgot what sources answered about %s\n", subjectText(subject))
 		default:
-			failed = true
+			unknown++
 			fmt.Fprintf(con.stderr, "iocpipe: nothing lists %s\n", subjectText(subject))
 		}
 	}
 	if len(listed) > 0 {
 		if err := local.Change(path, func(e *local.Edits) error {
 			for _, subject := range listed {
-				e.Remove(subject, editor(), note, time.Now())
+				if err := e.Remove(subject, editor(), note); err != nil {
+					return fmt.Errorf("%s: %w", subjectText(subject), err)
+				}
 			}
 			return nil
 		}); err != nil {
 			return err
 		}
 	}
-	after, err := f.open()
+	after, err := openStore(path)
 	if err != nil {
 		return err
 	}
 	for _, subject := range subjects {
 		stillCovered(con, after, subject)
 	}
-	if failed {
+	if unknown > 0 {
 		return exitError{exitFailed, ""}
 	}
 	return nil
@@ -153,8 +141,8 @@ func removeValues(con console, f *storeFlags, subjects []intel.Subject, note str
 
 // listedBy returns the names of those who list the subject itself.
 func listedBy(store *local.Store, subject intel.Subject) (names []string) {
-	for _, e := range store.About(subject) {
-		if e.Subject.Covers() == subject.Covers() && e.Relation == "" && !slices.Contains(names, e.Source) {
+	for _, e := range store.Listed(subject) {
+		if !slices.Contains(names, e.Source) {
 			names = append(names, e.Source)
 		}
 	}
@@ -166,7 +154,7 @@ func stillCovered(con console, store *local.Store, subject intel.Subject) {
 	if subject.Net.IsValid() || subject.Below {
 		return
 	}
-	if found := store.Find(subject.Key); found.Verdict != intel.NoVerdict {
+	if found := store.Find(subject.Key); found.Verdict > intel.Unknown {
 		fmt.Fprintf(con.stderr, "iocpipe: %s is still %s by %s; iocpipe explain %s says why, iocpipe allow add %s overrules it\n",
 			subjectText(subject), found.Verdict, found.Source, subjectText(subject), subjectText(subject))
 	}
@@ -176,16 +164,15 @@ func stillCovered(con console, store *local.Store, subject intel.Subject) {
 // there was something.
 func forget(stateFlag string, subjects []intel.Subject) (forgotten []bool, err error) {
 	forgotten = make([]bool, len(subjects))
-	sources := sourceFlags{state: stateFlag}
+	sources := sourceFlags{storeFlags: storeFlags{state: stateFlag}}
 	_, state, err := sources.existingState()
 	if state == nil || err != nil {
 		return forgotten, err
 	}
 	defer func() { err = errors.Join(err, state.Close()) }()
 	for i, subject := range subjects {
-		forgotten[i], err = forgetOne(state, subject)
-		if err != nil {
-			return forgotten, fmt.Errorf("%s: %w", filepath.Join(stateDir(stateFlag), host.FileName), err)
+		if forgotten[i], err = forgetOne(state, subject); err != nil {
+			return forgotten, err
 		}
 	}
 	return forgotten, nil

@@ -153,14 +153,6 @@ func (f *feedFlags) parseVotes() (*int8, error) {
 	return &v, nil
 }
 
-// settled returns the path of the store once the flags of cmd have their values.
-func (f *storeFlags) settled(cmd *cobra.Command) (string, error) {
-	if _, err := settle(cmd); err != nil {
-		return "", err
-	}
-	return f.path()
-}
-
 func newFeedRemoveCommand(con console) *cobra.Command {
 	var flags storeFlags
 	cmd := &cobra.Command{

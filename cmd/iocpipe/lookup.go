@@ -62,8 +62,8 @@ func (f *lookupFlags) run(ctx context.Context, con console, values []string) (er
 	if f.typ != "" && f.typ != extract.Antivirus.String() {
 		return usagef("--type %q: use antivirus; the other types are told by their form", f.typ)
 	}
-	if len(f.sources.intel) == 0 {
-		return usagef("nothing to ask: give --intel a file, a folder or the https:// URL of a ThreatCrowd v2 API, or otx:")
+	if len(f.sources.intel) == 0 && !f.sources.hasStore() {
+		return usagef("nothing to ask: give --intel a file, a folder, the https:// URL of a ThreatCrowd v2 API or otx:, or fill the local store (iocpipe intel)")
 	}
 	if err := f.sources.validate(); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (f *lookupFlags) run(ctx context.Context, con console, values []string) (er
 	if err != nil {
 		return err
 	}
-	mine := &own{paths: paths, scan: &f.scan, know: know, stream: s}
+	mine := &own{paths: paths, store: f.sources.path(), must: f.sources.store != "", scan: &f.scan, know: know, stream: s}
 	if err := mine.load(); err != nil {
 		return err
 	}

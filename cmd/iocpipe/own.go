@@ -62,9 +62,12 @@ func (o *own) load() error {
 		o.complain(part, wrong)
 		o.seen[part] = print
 	}
-	o.allowed = len(o.host.Allowed())
+	allowed := o.host.Allow()
+	o.allowed = allowed.Len()
 	policy := o.policy
-	policy.Allow = policy.Allow.With(o.host.Allow())
+	if o.allowed > 0 {
+		policy.Allow = policy.Allow.With(allowed)
+	}
 	o.know.SetOwn(local.Join(o.host, o.lists), policy, !o.silent)
 	return nil
 }
@@ -154,7 +157,7 @@ func (o *own) unchanged() bool {
 			return false
 		}
 	}
-	return o.allowed == len(o.host.Allowed())
+	return o.allowed == o.host.Allow().Len()
 }
 
 // changed reports whether a part is another than the one that was read. A store that takes the place of another may

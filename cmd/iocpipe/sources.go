@@ -30,11 +30,11 @@ const (
 
 // sourceFlags are the flags that say where answers come from.
 type sourceFlags struct {
-	intel        []string
-	rate         string
-	burst        int
-	ask          string
-	state        string
+	intel []string
+	rate  string
+	burst int
+	ask   string
+	storeFlags
 	cacheSize    int
 	maxWaiting   int
 	ttl          cache.Lifetimes
@@ -51,6 +51,7 @@ func (f *sourceFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.ask, "ask", "", "types that network sources may be asked about (default ip,domain,hash,antivirus; all for loopback and private hosts)")
 	flags.StringVar(&f.state, "state", "", "`DIR` where answers and budgets are kept for all processes of the host; none is memory alone "+
 		"(default $STATE_DIRECTORY, /var/lib/iocpipe or ~/.local/state/iocpipe)")
+	f.addStore(flags)
 	flags.IntVar(&f.cacheSize, "cache-size", cache.DefaultSize, "answers held in memory")
 	flags.IntVar(&f.maxWaiting, "max-waiting", lookup.DefaultMaxWaiting, "indicators that may wait for a question")
 	f.ttl = cache.DefaultLifetimes

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"iocpipe/extract"
 	"iocpipe/filter/annotate"
 	"iocpipe/intel"
 	"iocpipe/intel/local"
@@ -26,19 +25,21 @@ type storeFlags struct {
 	state, store string
 }
 
-// addState declares both flags, for commands that are about the store.
-func (f *storeFlags) addState(flags *pflag.FlagSet) {
+// add declares the flags of commands that are about the store.
+func (f *storeFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.state, "state", "", "`DIR` of the state, as the filter has it")
-	f.add(flags)
+	f.addStore(flags)
+	addConfig(flags)
 }
 
-// add declares --store alone, for commands that have --state anyway.
-func (f *storeFlags) add(flags *pflag.FlagSet) {
+// addStore declares --store alone, for commands that have --state anyway.
+func (f *storeFlags) addStore(flags *pflag.FlagSet) {
 	flags.StringVar(&f.store, "store", "", "the local store's `FILE`, which answers beside --intel; none is without (default "+storeName+" in the state folder)")
 }
 
 // path returns where the store is, or is to be. It is empty for none. --state none does not hide it.
-func (f *storeFlags) path(state string) string {
+func (f *storeFlags) path() string {
+	state := f.state
 	switch {
 	case f.store == "none":
 		return ""
@@ -53,24 +54,30 @@ func (f *storeFlags) path(state string) string {
 	return ""
 }
 
-// need is path for commands that are about the store. The folder is made when it is missing.
-func (f *storeFlags) need() (string, error) {
-	path := f.path(f.state)
+// hasStore reports whether there is a store, or one was asked for.
+func (f *storeFlags) hasStore() bool {
+	path := f.path()
+	if path == "" {
+		return false
+	}
+	_, err := os.Stat(path)
+	return err == nil || f.store != ""
+}
+
+// settled returns where the store is once the flags of cmd have their values. The folder is made when it is missing.
+func (f *storeFlags) settled(cmd *cobra.Command) (string, error) {
+	if _, err := settle(cmd); err != nil {
+		return "", err
+	}
+	path := f.path()
 	if path == "" {
 		return "", usagef("there is no place for the local store: give --store a file, or --state a folder")
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return "", err
-	}
-	return path, nil
+	return path, os.MkdirAll(filepath.Dir(path), 0o700)
 }
 
-// open opens the store for a command that reads it. Without a file it is nil, which knows nothing.
-func (f *storeFlags) open() (*local.Store, error) {
-	path, err := f.need()
-	if err != nil {
-		return nil, err
-	}
+// openStore opens the store at path for a command that reads it.
+func openStore(path string) (*local.Store, error) {
 	store, err := local.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: there is no local store yet; iocpipe intel add, import or feed begin one", path)
@@ -78,30 +85,22 @@ func (f *storeFlags) open() (*local.Store, error) {
 	return store, err
 }
 
-// storeCommand is a command about the local store.
-func storeCommand(use, short string, run func(cmd *cobra.Command, f *storeFlags, args []string) error) *cobra.Command {
+// storeCommand is a command about the local store, whose path run gets.
+func storeCommand(use, short string, run func(path, state string, args []string) error) *cobra.Command {
 	var f storeFlags
 	cmd := &cobra.Command{
 		Use:   use,
 		Short: short,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if _, err := settle(cmd); err != nil {
+			path, err := f.settled(cmd)
+			if err != nil {
 				return err
 			}
-			return run(cmd, &f, args)
+			return run(path, f.state, args)
 		},
 	}
-	f.addState(cmd.Flags())
-	addConfig(cmd.Flags())
+	f.add(cmd.Flags())
 	return cmd
-}
-
-// needValues is for commands that take one value or more.
-func needValues(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return usagef("%s: name a value, such as 203.0.113.7", cmd.CommandPath())
-	}
-	return nil
 }
 
 // editor returns who changes the store by hand.
@@ -167,12 +166,4 @@ func parseVerdicts(list string) (set []intel.Verdict, err error) {
 		set = append(set, verdict)
 	}
 	return set, nil
-}
-
-// typeOf returns the type of what a subject covers.
-func typeOf(s intel.Subject) extract.Type {
-	if s.Net.IsValid() {
-		return extract.IP
-	}
-	return s.Key.Type
 }
