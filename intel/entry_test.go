@@ -112,6 +112,35 @@ func TestEntryLineRoundTrip(t *testing.T) {
 	}
 }
 
+// What is read of a line of a list is written so that it is read again.
+func FuzzParseEntryLine(f *testing.F) {
+	f.Add([]byte(`{"value":"Evil.test","response_code":1,"votes":"-1","tags":["x"],"expires":"2026-12-31","note":"CASE-42"}`))
+	f.Add([]byte(`{"value":"*.evil.test","response_code":1,"via":"198.51.100.1","via_type":"ip","relation":"resolution"}`))
+	f.Add([]byte(`{"value":"198.51.100.7/24","response_code":1,"first_seen":"2026-01-02","source":"a"}`))
+	f.Add([]byte(`{"type":"domain","value":"evil.test/a?b","host":"evil.test","response_code":"1","references":["x"]}`))
+	f.Add([]byte(`{"type":"antivirus","value":"*.A/b","response_code":1,"hashes":["d00f9e70a3e0ff21436afd012821b847"]}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		e, err := ParseEntryLine(line)
+		if err != nil {
+			return
+		}
+		if !e.Report.Known {
+			e.Report = Report{} // a report line of what is not known says no more
+		}
+		again := AppendEntry(nil, &e)
+		got, err := ParseEntryLine(again)
+		if err != nil {
+			t.Fatalf("%s: %v", again, err)
+		}
+		if got.Subject != e.Subject {
+			t.Errorf("%s: got %+v, want %+v", again, got.Subject, e.Subject)
+		}
+		if diff := cmp.Diff(e.Statement, got.Statement); diff != "" {
+			t.Errorf("%s: %s", again, diff)
+		}
+	})
+}
+
 func TestExpired(t *testing.T) {
 	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {

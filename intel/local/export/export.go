@@ -226,8 +226,12 @@ func (x *exporter) value(about []intel.Entry) error {
 	if !x.each {
 		return x.write(r)
 	}
-	for i := range r.voices {
-		if err := x.write(&record{Subject: r.voices[i].Subject, verdict: r.verdict, voices: r.voices[i : i+1]}); err != nil {
+	for _, e := range about { // those that were outvoted, too, if they are wanted
+		verdict := verdictOf(e)
+		if !slices.Contains(x.Verdicts, verdict) {
+			continue
+		}
+		if err := x.write(&record{Subject: e.Subject, verdict: verdict, voices: []intel.Entry{e}}); err != nil {
 			return err
 		}
 	}

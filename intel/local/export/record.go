@@ -244,10 +244,10 @@ func (r *record) newest() time.Time {
 	return newest
 }
 
-// expires returns when the last of the voices ends, and zero for never.
+// expires returns when the last of the voices ends, and zero for never; RFC 3339 has no later years than 9999.
 func (r *record) expires() (end time.Time) {
 	for _, e := range r.voices {
-		if e.Expires.IsZero() {
+		if e.Expires.IsZero() || e.Expires.Year() > 9999 {
 			return time.Time{}
 		}
 		end = later(end, e.Expires)
