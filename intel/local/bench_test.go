@@ -78,14 +78,6 @@ func importOf(name string, n int) *Import {
 
 var benchFolder = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "iocpipe-bench-*") })
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if folder, err := benchFolder(); err == nil {
-		os.RemoveAll(folder)
-	}
-	os.Exit(code)
-}
-
 // benchStore returns a store file of n indicators, which is made once.
 func benchStore(b *testing.B, n int) string {
 	b.Helper()

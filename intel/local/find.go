@@ -29,7 +29,8 @@ func (s *Store) Find(key extract.Key) (found intel.Finding) {
 type hit struct {
 	seg *segment
 	item
-	parent string // the malicious domain above, for relation parent
+	direct bool   // it lists what was asked about, or covers it
+	parent string // else: the malicious domain above, for relation parent
 }
 
 func (h *hit) ok() bool { return h.seg != nil }
@@ -107,17 +108,14 @@ func (s *Store) askExact(seg *segment, correct bool, n *name, items []byte, w *w
 		switch {
 		case it.kind == below:
 			continue
-		case it.kind == byURL && n.class != domain: // an address serves nothing else
-			it.kind = exact
-			fallthrough
-		case it.kind == exact:
+		case it.kind == exact, it.kind == byURL && n.class != domain: // an address serves nothing else
 			into = &w.direct
 		case it.kind == byURL && it.verdict != intel.Malicious:
 			continue
 		}
 		better := !into.ok() || into == &w.direct && into.verdict < it.verdict
 		if better && seg.holds(&it) && !(correct && s.hides(n, seg, &it)) {
-			*into = hit{seg: seg, item: it}
+			*into = hit{seg: seg, item: it, direct: into == &w.direct}
 		}
 	}
 }
@@ -187,7 +185,7 @@ func (s *Store) first(seg *segment, correct bool, n *name, items []byte, k kind)
 			break
 		}
 		if it.kind == k && seg.holds(&it) && !(correct && s.hides(n, seg, &it)) {
-			return hit{seg: seg, item: it}
+			return hit{seg: seg, item: it, direct: true}
 		}
 		items = rest
 	}

@@ -1,7 +1,6 @@
 package local
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -76,25 +75,9 @@ func rebase(old *file, w *fileWriter, b *builder, gone ...string) error {
 	if err := w.part(basePart, func(out io.Writer) error { return merge(out, b, base, gone...) }); err != nil {
 		return err
 	}
-	if old == nil {
-		return nil
+	edits, err := editsOf(old)
+	if err != nil {
+		return err
 	}
-	for _, p := range old.parts {
-		if p.kind == basePart {
-			continue
-		}
-		sums := newPages(p.sums, old.health)
-		data := old.data[p.at : p.at+p.size : p.at+p.size]
-		if !sums.check(data, 0, p.size) {
-			return old.health.get()
-		}
-		err := w.part(p.kind, func(out io.Writer) error {
-			_, err := io.Copy(out, bytes.NewReader(data))
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return edits.write(w)
 }

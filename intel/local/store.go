@@ -146,14 +146,14 @@ func (h *hit) finding() intel.Finding {
 	switch {
 	case h.parent != "":
 		f.Via, f.Relation = extract.Key{Type: extract.Domain, Value: h.parent}, intel.ByParent
-	case h.kind.hasExtra():
+	case h.direct:
+		return f
+	default:
 		r, ok := h.seg.relation(&h.item)
 		if !ok {
 			return intel.Finding{}
 		}
 		f.Via, f.Relation, f.Seen = r.via, r.kind, r.last
-	default:
-		return f
 	}
 	f.Verdict = intel.Related
 	return f

@@ -147,7 +147,9 @@ func (d *jsonReader) object(do func(key string) error) error {
 	if d.peek() != '{' {
 		return d.skip()
 	}
-	d.pos++
+	if err := d.enter(); err != nil {
+		return err
+	}
 	for first := true; ; first = false {
 		switch c := d.peek(); {
 		case c == '}':
@@ -171,6 +173,16 @@ func (d *jsonReader) object(do func(key string) error) error {
 		}
 		d.path = d.path[:len(d.path)-1]
 	}
+}
+
+// enter passes over an opening bracket.
+func (d *jsonReader) enter() error {
+	const maxDepth = 100
+	if len(d.path) > maxDepth {
+		return errors.New("JSON is nested too deeply")
+	}
+	d.pos++
+	return nil
 }
 
 // key reads the name of a member and the colon behind it.
@@ -201,7 +213,9 @@ func (d *jsonReader) array(do func() error) error {
 	if d.peek() != '[' {
 		return d.skip()
 	}
-	d.pos++
+	if err := d.enter(); err != nil {
+		return err
+	}
 	d.path = append(d.path, step{})
 	for first := true; ; first = false {
 		switch c := d.peek(); {

@@ -154,7 +154,8 @@ func parseURL(value string) (intel.Subject, error) {
 // lists of malicious URLs hold what browsers forgive.
 func hostOf(url string) (host string, scheme bool) {
 	host, rest, _ := strings.Cut(url, "/")
-	if rest, scheme = strings.CutPrefix(rest, "/"); scheme {
+	if scheme = strings.HasPrefix(rest, "/") && (host == "" || strings.HasSuffix(strings.TrimRight(host, "[]"), ":")); scheme {
+		rest = rest[1:]
 		host = strings.TrimPrefix(rest, "]") // of [://]
 		if end := strings.IndexAny(host, `/?#\`); end >= 0 {
 			host = host[:end]
