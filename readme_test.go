@@ -111,7 +111,7 @@ func runAtTerminal(t *testing.T, dir, bin, line string) []string {
 	cmd := exec.Command("script", "-qec", line, "/dev/null")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "NO_COLOR=1", "TERM=dumb", "SHELL=/bin/bash", "HOME="+dir,
-		"XDG_STATE_HOME=", "STATE_DIRECTORY=")
+		"IOCPIPE_STATE="+filepath.Join(dir, "state"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -20,10 +20,10 @@ func feedFormats() feed.Formats {
 	return feed.Formats{Files: format.Files, Open: format.Open, Read: readFeed}
 }
 
-func readFeed(r io.Reader, f *feed.Feed, kind string, take func(intel.Entry) error, refuse func(where, why string)) (string, error) {
+func readFeed(r io.Reader, f *feed.Feed, kind string, take func(intel.Entry) error, refuse func(feed.Refusal)) (string, error) {
 	opt := format.Options{Source: f.Name, Kind: format.Kind(kind), Votes: f.Votes, Now: time.Now()}
 	read, err := format.Read(r, opt, take, func(x format.Refused) {
-		refuse(x.Where, strings.TrimPrefix(x.String(), x.Where+": "))
+		refuse(feed.Refusal{Where: x.Where, Why: strings.TrimPrefix(x.String(), x.Where+": "), Fault: x.Fault()})
 	})
 	return string(read), err
 }

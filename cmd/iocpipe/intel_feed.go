@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 
 	"iocpipe/filter/annotate"
 	"iocpipe/intel/local/feed"
+	"iocpipe/intel/local/format"
 )
 
 func newIntelFeedCommand(con console) *cobra.Command {
@@ -125,6 +127,9 @@ func (f *feedFlags) apply(added *feed.Feed) error {
 	}
 	if votes != nil {
 		added.Votes = votes
+	}
+	if !slices.Contains(format.Kinds(), format.Kind(cmp.Or(f.format, string(format.Plain)))) {
+		return usagef("--format %s: there are %v", annotate.Safe(f.format), format.Kinds())
 	}
 	added.Name, added.Format = cmp.Or(f.name, added.Name), cmp.Or(f.format, added.Format)
 	added.Every, added.MaxAge = cmp.Or(feed.Duration(f.every), added.Every), cmp.Or(feed.Duration(f.maxAge), added.MaxAge)

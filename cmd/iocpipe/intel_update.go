@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -82,12 +83,8 @@ func (f *updateFlags) run(cmd *cobra.Command, con console) error {
 	}
 	ctx, stop := signal.NotifyContext(background(cmd), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if f.jitter > 0 {
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(rand.N(f.jitter)):
-		}
+	if err := f.awaitJitter(ctx, registryPath(store)); err != nil {
+		return err
 	}
 	bar := newFeedBar(con)
 	opt := f.options
@@ -101,6 +98,27 @@ func (f *updateFlags) run(cmd *cobra.Command, con console) error {
 		return fmt.Errorf("intel update: %w", err)
 	}
 	return tellUpdate(con, results, f.json, time.Now())
+}
+
+// awaitJitter waits a random time if there is something to fetch.
+func (f *updateFlags) awaitJitter(ctx context.Context, registry string) error {
+	if f.jitter <= 0 {
+		return nil
+	}
+	r, err := feed.Load(registry)
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if !slices.ContainsFunc(r.Feeds, func(f feed.Feed) bool { return !f.Due().After(now) }) {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(rand.N(f.jitter)):
+		return nil
+	}
 }
 
 // tellUpdate prints what became of the feeds: what holds now on stdout, what failed on stderr.
@@ -198,7 +216,7 @@ type feedBar struct {
 
 func newFeedBar(con console) *feedBar {
 	b := &feedBar{done: make(map[string]int64)}
-	if isTerminal(con.stderr) {
+	if isTerminal(con.stderr) && os.Getenv("TERM") != "dumb" {
 		b.bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(con.stderr), progressbar.OptionShowBytes(true),
 			progressbar.OptionSetDescription("fetching"), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 	}

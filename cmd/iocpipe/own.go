@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"iocpipe/extract"
@@ -84,7 +85,7 @@ func (o *own) readLists() (wrong []error, err error) {
 // readStore opens the host's store. The one that was read stays while there is a broken one in its place.
 func (o *own) readStore() (wrong []error, err error) {
 	info, err := os.Stat(o.store)
-	if o.store == "" || errors.Is(err, fs.ErrNotExist) && !o.must {
+	if o.store == "" || !o.must && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) {
 		o.host, o.file = nil, nil
 		return nil, nil
 	}

@@ -172,8 +172,9 @@ func open(path string) (io.ReadCloser, error) {
 	return gzip.NewReader(bytes.NewReader(data))
 }
 
-// readLines reads a value per line, in {} a page's values in JSON. A line "bad" is refused, a line "broken" is no list.
-func readLines(r io.Reader, _ *Feed, _ string, take func(intel.Entry) error, refuse func(where, why string)) (string, error) {
+// readLines reads a value per line, in {} a page's values in JSON. A line "bad" is refused, one
+// "useless" is of no use, and one "broken" is no list.
+func readLines(r io.Reader, _ *Feed, _ string, take func(intel.Entry) error, refuse func(Refusal)) (string, error) {
 	s := bufio.NewScanner(r)
 	s.Buffer(nil, 1<<24)
 	for n := 1; s.Scan(); n++ {
@@ -181,7 +182,9 @@ func readLines(r io.Reader, _ *Feed, _ string, take func(intel.Entry) error, ref
 		switch {
 		case line == "" || line[0] == '#' || line[0] == '{':
 		case strings.HasPrefix(line, "bad"):
-			refuse(fmt.Sprintf("line %d", n), "no indicator")
+			refuse(Refusal{fmt.Sprintf("line %d", n), "no indicator", true})
+		case strings.HasPrefix(line, "useless"):
+			refuse(Refusal{fmt.Sprintf("line %d", n), "the name of a file", false})
 		case line == "broken":
 			return "", errors.New("line 1: not a list")
 		default:

@@ -163,6 +163,15 @@ func TestSmallIsAcceptedWhenAsked(t *testing.T) {
 	}
 }
 
+// Events of MISP are full of names of files, which are no indicators here.
+func TestUselessRecordsAreNoFaults(t *testing.T) {
+	w := newWorld(t)
+	w.add(ofURL("f", lookuptest.NewServer(t, answer(200, list(2)+strings.Repeat("useless\n", 20))).URL))
+	if r := w.update(w.opt)["f"]; r.Outcome != Updated || r.Feed.Entries != 2 || r.Feed.Refused != 20 {
+		t.Errorf("%+v", r)
+	}
+}
+
 // Feodo's list has two entries in some years, and none in others.
 func TestFeedThatMayBeEmpty(t *testing.T) {
 	w := newWorld(t)

@@ -55,6 +55,7 @@ type content struct {
 
 	kind           string // the format that it is read as
 	taken, refused int
+	faults         int      // of those refused
 	samples        []string // of what is refused
 }
 

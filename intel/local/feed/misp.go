@@ -68,7 +68,7 @@ func (d *download) events(ctx context.Context, target string) error {
 			return fmt.Errorf("event %s: %w", e.uuid, err)
 		case err != nil:
 			failed++
-			d.refuse(e.uuid, err.Error())
+			d.refuse(Refusal{e.uuid, err.Error(), true})
 		}
 	}
 	if failed*2 > len(events) {

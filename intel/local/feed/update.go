@@ -20,9 +20,15 @@ import (
 )
 
 // A Reader reads one file of a feed, of any size, and calls take for each entry and refuse for each record that is
-// refused: where it is, and why. It returns the name of the format, which is told by content when the given one is
-// empty. An error, take's too, ends it: the file is broken.
-type Reader func(r io.Reader, f *Feed, format string, take func(intel.Entry) error, refuse func(where, why string)) (string, error)
+// refused. It returns the name of the format, which is told by content when the given one is empty. An error, take's
+// too, ends it: the file is broken.
+type Reader func(r io.Reader, f *Feed, format string, take func(intel.Entry) error, refuse func(Refusal)) (string, error)
+
+// A Refusal is a record that is not taken.
+type Refusal struct {
+	Where, Why string
+	Fault      bool // the record is bad, not merely of no use, as the name of a file is
+}
 
 // Formats is how files are found, opened and read.
 type Formats struct {
@@ -214,7 +220,10 @@ func (f *Feed) next(forced bool) time.Time {
 	default:
 		wait -= wait / 10 // a timer of the same interval is not to miss it by a second
 	}
-	next := f.Tried.Add(max(wait, time.Duration(f.Least)))
+	if f.Least > 0 { // Tried is in whole seconds, and may be almost one too early
+		wait = max(wait, time.Duration(f.Least)+time.Second)
+	}
+	next := f.Tried.Add(wait)
 	if next.Before(f.NotBefore) {
 		return f.NotBefore
 	}
@@ -244,7 +253,7 @@ func (u *update) fetchAll(ctx context.Context) {
 }
 
 func (u *update) take(ctx context.Context, t *turn) {
-	t.tried = u.Now().UTC().Add(time.Second - 1).Truncate(time.Second) // up, so that no publisher is asked too soon
+	t.tried = u.Now().UTC().Truncate(time.Second)
 	t.content, t.err = u.fetch(ctx, &t.feed, u.Holds(t.feed.Name))
 	if t.err == nil && !t.content.unchanged {
 		t.err = u.judge(&t.feed, t.content)
@@ -266,8 +275,8 @@ func (u *update) judge(f *Feed, c *content) error {
 	switch {
 	case err != nil:
 		return err
-	case c.refused > c.taken:
-		return fmt.Errorf("more than half of it is refused, %d of %d; %s", c.refused, c.refused+c.taken, c.samples[0])
+	case c.faults > c.taken:
+		return fmt.Errorf("more than half of it is refused, %d of %d; %s", c.faults, c.faults+c.taken, c.samples[0])
 	case c.taken == 0 && !f.MayBeEmpty && !u.AcceptSmall:
 		return errors.New("there is no entry in it")
 	case small && !u.AcceptSmall && !(f.MayBeEmpty && f.Entries < few):
@@ -277,10 +286,13 @@ func (u *update) judge(f *Feed, c *content) error {
 }
 
 // refuse counts a record that is refused.
-func (c *content) refuse(where, why string) {
+func (c *content) refuse(r Refusal) {
 	c.refused++
+	if r.Fault {
+		c.faults++
+	}
 	if len(c.samples) < maxSamples {
-		c.samples = append(c.samples, where+": "+why)
+		c.samples = append(c.samples, r.Where+": "+r.Why)
 	}
 }
 
@@ -288,7 +300,7 @@ func (c *content) refuse(where, why string) {
 const few = 100
 
 // readAll reads the parts of c. In a folder a file that is broken counts as one refused record.
-func (u *update) readAll(f *Feed, c *content, take func(intel.Entry) error, refuse func(where, why string)) error {
+func (u *update) readAll(f *Feed, c *content, take func(intel.Entry) error, refuse func(Refusal)) error {
 	var full error // of take, which ends it all
 	taking := func(e intel.Entry) error {
 		full = take(e)
@@ -297,7 +309,7 @@ func (u *update) readAll(f *Feed, c *content, take func(intel.Entry) error, refu
 	for _, p := range c.parts {
 		inPart := refuse
 		if p.name != "" {
-			inPart = func(where, why string) { refuse(p.name+": "+where, why) }
+			inPart = func(r Refusal) { refuse(Refusal{p.name + ": " + r.Where, r.Why, r.Fault}) }
 		}
 		err := u.readPart(f, c, p, taking, inPart)
 		switch {
@@ -305,13 +317,13 @@ func (u *update) readAll(f *Feed, c *content, take func(intel.Entry) error, refu
 		case full != nil || p.name == "":
 			return err
 		default:
-			refuse(p.name, err.Error())
+			refuse(Refusal{p.name, err.Error(), true})
 		}
 	}
 	return nil
 }
 
-func (u *update) readPart(f *Feed, c *content, p part, take func(intel.Entry) error, refuse func(where, why string)) error {
+func (u *update) readPart(f *Feed, c *content, p part, take func(intel.Entry) error, refuse func(Refusal)) error {
 	opened, err := u.Formats.Open(p.path)
 	if err != nil {
 		return withoutPath(err, p.path)
@@ -377,7 +389,7 @@ func (u *update) contentOf(t *turn) Content {
 	f := t.feed
 	t.settle(&f)
 	return Content{Feed: f, Format: t.content.kind, Samples: t.content.samples, Read: func(take func(intel.Entry) error) error {
-		return u.readAll(&f, t.content, take, func(string, string) {})
+		return u.readAll(&f, t.content, take, func(Refusal) {})
 	}}
 }
 
@@ -398,7 +410,8 @@ func (u *update) settle(r *Registry) (results []Result) {
 			continue
 		}
 		t.settle(f)
-		results = append(results, Result{Feed: *f, Outcome: t.outcome, Err: t.err, Next: f.next(u.All || len(u.Names) > 0)})
+		forced := t.outcome == NotDue && (u.All || len(u.Names) > 0)
+		results = append(results, Result{Feed: *f, Outcome: t.outcome, Err: t.err, Next: f.next(forced)})
 	}
 	return results
 }
