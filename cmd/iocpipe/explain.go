@@ -179,10 +179,21 @@ func (e *explainer) byHand(key extract.Key) {
 
 // words prints what each local list says of key, where that is more than who does.
 func (e *explainer) words(key extract.Key) {
+	about := intel.Subject{Key: key}
+	judged := func(entry intel.Entry) bool {
+		return entry.Relation == "" && (entry.Subject == about || entry.Net.IsValid() || entry.Below)
+	}
 	entries := e.mine.About(key)
+	judges := 0
 	for _, entry := range entries {
-		if len(entries) > 1 || entry.By != "" || len(entry.Report.Tags) > 0 || !entry.Expires.IsZero() || entry.Subject.Covers() != (intel.Subject{Key: key}) {
-			fmt.Fprintf(e.con.stdout, "      %s\n", entryText(intel.Subject{Key: key}, entry))
+		if judged(entry) {
+			judges++
+		}
+	}
+	for _, entry := range entries {
+		more := entry.By != "" || len(entry.Report.Tags) > 0 || !entry.Expires.IsZero()
+		if more || judged(entry) && (judges > 1 || entry.Subject != about) {
+			fmt.Fprintf(e.con.stdout, "      %s\n", entryText(about, entry))
 		}
 	}
 }
