@@ -244,7 +244,7 @@ func (a *Annotation) tell(line []byte, verdict intel.Verdict, event bool, place 
 		return
 	}
 	context := extract.ReadContext(line, a.matches)
-	if a.Waiting == nil {
+	if a.Waiting == nil && len(a.unknown) > 0 {
 		a.ask(context, verdict)
 	}
 	late := a.Late != nil && a.leaveWaiting()
