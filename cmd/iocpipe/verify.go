@@ -17,6 +17,9 @@ func newVerifyCommand(con console) *cobra.Command {
 or iocpipe already, all of it must still be there. Either file may be compressed; - is standard input.`,
 		Args: exactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if args[0] == source.Stdin && args[1] == source.Stdin {
+				return usagef("verify: IN and OUT cannot both be standard input")
+			}
 			in, err := openLines(args[0], con)
 			if err != nil {
 				return err

@@ -41,7 +41,7 @@ func isAnnotatedText(in, out []byte) bool {
 	if !ok {
 		return false
 	}
-	if rest, ok = bytes.CutPrefix(rest, []byte(textMark)); !ok {
+	if rest, ok = bytes.CutPrefix(rest, []byte(textMark)); !ok || !bytes.HasSuffix(rest, []byte("}")) {
 		return false
 	}
 	v, err := fastjson.ParseBytes(rest)

@@ -61,6 +61,7 @@ func TestVerifyRefuses(t *testing.T) {
 
 	f("text cut", `from a`, `from  iocpipe={"verdict":"benign","matches":[{"value":"a","verdict":"benign"}]}`)
 	f("text annotation cut", `a`, `a iocpipe={"verdict":"benign","matches":[{"value":"a","verdict":"benign"}]`)
+	f("blank behind the text annotation", `a`, `a iocpipe={"verdict":"benign","matches":[{"value":"a","verdict":"benign"}]} `)
 	f("text behind", `a`, `a iocpipe={"verdict":"benign","matches":[{"value":"a","verdict":"benign"}]}x`)
 	f("text annotation with more", `a`,
 		`a iocpipe={"verdict":"benign","matches":[{"value":"a","verdict":"benign"}],"a":1}`)
