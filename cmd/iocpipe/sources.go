@@ -73,7 +73,9 @@ func (f *sourceFlags) validate() error {
 	if f.burst < 0 {
 		return usagef("--burst %d: must be at least 1", f.burst)
 	}
-	return nil
+	// What is wrong is wrong whether or not a network source is there to make use of it.
+	_, _, _, err := f.budget(sourceConfig{Rate: f.rate, Types: f.ask}, false)
+	return err
 }
 
 // A network is one source that is asked over the network, and its client.
