@@ -153,7 +153,9 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 	stop := s.start()
 	defer s.listen(f.listenAt)()
 	began := time.Now()
-	err = s.stream.do(ctx, source.Open(files, con.stdin), s.out, s.newWorker, s.newWorker(), s.workers())
+	inputs := source.Open(files, con.stdin)
+	inputs.Written = written(s.out.w)
+	err = s.stream.do(ctx, inputs, s.out, s.newWorker, s.newWorker(), s.workers())
 	if err == nil {
 		s.late.drainAll(ctx, s.know, isTerminal(con.stdout), con.stderr)
 	}
