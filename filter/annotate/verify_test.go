@@ -38,6 +38,7 @@ func TestVerifyRefuses(t *testing.T) {
 	f("member of a new iocpipe", `{IP}`,
 		`{IP,"related":{"ip":[ADDR]},"threat":{"enrichments":[ENTRY]},"iocpipe":{SUM,"a":1}}`)
 	f("member of a new entry", `{IP}`, strings.Replace(spell(`{IP,ALL}`), `{"indicator"`, `{"a":1,"indicator"`, 1))
+	f("member in a new entry's object", `{IP}`, strings.Replace(spell(`{IP,ALL}`), `"provider"`, `"supplier"`, 1))
 	f("foreign entry", `{IP}`, `{IP,"threat":{"enrichments":[ENTRY,{"a":1}]},"iocpipe":{SUM}}`)
 	f("foreign entry gone", `{IP,"threat":{"enrichments":[{"a":1}]}}`,
 		`{IP,"threat":{"enrichments":[ENTRY]},"iocpipe":{SUM}}`)
