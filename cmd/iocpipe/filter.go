@@ -74,7 +74,7 @@ It never waits for the network and never drops a line.
 	flags.StringVar(&f.listenAt, "listen", "", "`ADDR` for /metrics (Prometheus), /healthz and /readyz")
 	flags.BoolVar(&f.quiet, "quiet", false, "nothing on stderr but what ends the program")
 	flags.BoolVar(&f.stats, "stats", false, "print what was done on stderr at the end")
-	flags.BoolVar(&f.strict, "strict", false, "end at once when intelligence or an allow list cannot be read")
+	flags.BoolVar(&f.strict, "strict", false, "end at once when something is amiss that costs annotations: intelligence or an allow list that cannot be read, a source that is down")
 	addConfig(flags)
 	return cmd
 }
@@ -166,6 +166,7 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 // open makes everything ready for lines to flow.
 func (f *filterFlags) open(con console) (s *session, err error) {
 	s = &session{filterFlags: f, con: con, stream: newStream(con, f.in)}
+	s.stream.strict = f.strict
 	networks, paths, err := f.sources.split()
 	if err != nil {
 		return nil, err
@@ -302,7 +303,7 @@ func isTerminal(v any) bool {
 // health says on stderr that a source went down or came back, once for each change.
 func (s *stream) health(h lookup.Health) {
 	if !h.Up {
-		s.complainOf(h.Source, fmt.Errorf("source %s is down: %s; lines flow on, and it is tried again from time to time",
+		s.degraded(h.Source, fmt.Errorf("source %s is down: %s; lines flow on, and it is tried again from time to time",
 			h.Source, reason(h.Source, h.Err)))
 		return
 	}
