@@ -134,6 +134,7 @@ type session struct {
 	scanner extract.Scanner
 	form    filter.Form
 	color   bool
+	hides   sync.Once // the first that --allow hides was told
 }
 
 // run filters files to the output.
@@ -202,11 +203,18 @@ func (s *session) newWorker() filter.Worker {
 	a := annotate.New()
 	a.MaxRelated = s.maxRelated
 	w := &filter.Annotation{Scanner: s.scanner, Know: s.know, Annotator: a, Form: s.form, Color: s.color, Only: s.choice(),
-		Tally: &s.tally, Late: s.way.late, Waiting: s.way.waiting}
+		Tally: &s.tally, Late: s.way.late, Waiting: s.way.waiting, Hidden: s.tellHidden}
 	if s.way.hits != nil {
 		w.Hits = s.way.meet
 	}
 	return w
+}
+
+// tellHidden says, once, that --allow hides something malicious, and what; the balance counts all.
+func (s *session) tellHidden(key extract.Key, f intel.Finding) {
+	s.hides.Do(func() {
+		s.stream.note("--allow hides %s, which %s calls malicious; what else it hides is counted", annotate.Safe(key.Value), annotate.Safe(f.Source))
+	})
 }
 
 // workers returns how many blocks are handled at once; 0 is one for each core. Those that wait use none.
@@ -308,9 +316,7 @@ func (s *stream) health(h lookup.Health) {
 		return
 	}
 	s.mended(h.Source)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	fmt.Fprintf(s.con.stderr, "iocpipe: source %s answers again\n", h.Source)
+	s.note("source %s answers again", h.Source)
 }
 
 // reason is what err says beside the source's name, which is its host unless the configuration gave it another.

@@ -55,6 +55,13 @@ type problem struct{ about, text string }
 
 func newStream(con console, in inputFlags) *stream { return &stream{con: con, in: in} }
 
+// note prints a message about something that is no failure.
+func (s *stream) note(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.con.stderr, "iocpipe: "+format+"\n", args...)
+}
+
 // complain prints a message once something failed that does not stop the lines; the exit code will be 1.
 func (s *stream) complain(err error) { s.complainOf("", err) }
 
