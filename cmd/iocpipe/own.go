@@ -60,7 +60,7 @@ func (o *own) complain(wrong []error) {
 	for _, err := range wrong {
 		o.wrong = append(o.wrong, err.Error())
 		if !slices.Contains(before, err.Error()) {
-			o.stream.complainOf(err.Error(), err)
+			o.stream.degraded(err.Error(), err)
 		}
 	}
 	for _, text := range before {

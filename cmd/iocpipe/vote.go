@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"iocpipe/extract"
 	"iocpipe/filter/annotate"
 )
 
@@ -15,7 +16,12 @@ func newVoteCommand(con console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vote malicious|benign VALUE",
 		Short: "Submit a vote to a ThreatCrowd v2 source",
-		Args:  exactArgs(2),
+		Long: `Vote tells a ThreatCrowd v2 source what you think of an address, a name, an e-mail address or a hash. What is
+private, reserved or internal is not sent to public hosts.
+
+` + exitCodes,
+		Example: `  iocpipe vote malicious 'evil[.]example' --intel https://crowd.example/searchApi/v2`,
+		Args:    exactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if sources.configured, err = settle(cmd); err != nil {
 				return err
@@ -34,6 +40,10 @@ func newVoteCommand(con console) *cobra.Command {
 			if len(networks) != 1 {
 				return usagef("vote: give one --intel, the URL of the v2 API that takes the vote")
 			}
+			skip := new(extract.Policy).Skip(key)
+			if !networks[0].client.Local() && skip != extract.Worth && skip != extract.Resolver {
+				return usagef("vote: %s is not sent to a public host: %s", annotate.Safe(key.Value), skip)
+			}
 			ctx := cmd.Context()
 			if ctx == nil {
 				ctx = context.Background()
@@ -45,7 +55,7 @@ func newVoteCommand(con console) *cobra.Command {
 			return err
 		},
 	}
-	sources.add(cmd.Flags())
+	sources.addWhere(cmd.Flags())
 	addConfig(cmd.Flags())
 	return cmd
 }

@@ -30,7 +30,7 @@ var emptyFile = map[string]bool{
 func (s *Store) addListed(value string, e *entry) error {
 	err := s.addPlain(value, e)
 	if errors.Is(err, errNoIndicator) {
-		if plain := refang(value); plain != value {
+		if plain := s.refang(value); plain != value {
 			err = s.addPlain(plain, e)
 		}
 	}
@@ -41,14 +41,16 @@ func (s *Store) addListed(value string, e *entry) error {
 }
 
 // refang returns value with the first indicator in it as it is meant, not as it is written.
-func refang(value string) string {
-	scanner := extract.Scanner{Defang: extract.DefangAll}
-	matches := scanner.Append(nil, []byte(value))
-	if len(matches) == 0 {
+func (s *Store) refang(value string) string {
+	if s.scanner == nil {
+		s.scanner = &extract.Scanner{Defang: extract.DefangAll}
+	}
+	s.matches = s.scanner.Append(s.matches[:0], []byte(value))
+	if len(s.matches) == 0 {
 		return value
 	}
-	m := matches[0]
-	return value[:m.Start] + m.Value + value[m.End:]
+	m := s.matches[0]
+	return value[:m.Start] + strings.Clone(m.Value) + value[m.End:] // joined to nothing, it would be the scanner's own
 }
 
 func (s *Store) addPlain(value string, e *entry) error {

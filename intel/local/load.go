@@ -29,7 +29,7 @@ var errTooLong = errors.New("line is too long")
 // file; the store is good with the rest.
 func Load(paths []string) (store *Store, errs []error) {
 	store = newStore()
-	defer store.sortNetworks()
+	defer store.finish()
 	for _, path := range paths {
 		for file, err := range filesBelow(path) {
 			if err == nil {

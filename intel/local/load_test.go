@@ -209,6 +209,26 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
+// TestLoadDefangedCheaply fills a store with defanged values, and with what it refuses, which took a scanner for each.
+func TestLoadDefangedCheaply(t *testing.T) {
+	const lines = 2000
+	var list strings.Builder
+	for i := range lines / 2 {
+		fmt.Fprintf(&list, "host%d[.]evil[.]com\n/path/%d.sh\n", i, i)
+	}
+	s := newStore()
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	err := s.load(strings.NewReader(list.String()), "a")
+	runtime.ReadMemStats(&after)
+	if err == nil || s.Len() != lines/2 {
+		t.Errorf("%d entries, %v, want half of the lines", s.Len(), err)
+	}
+	if perLine := (after.TotalAlloc - before.TotalAlloc) / lines; perLine > 2000 {
+		t.Errorf("a line took %d bytes", perLine)
+	}
+}
+
 // BenchmarkLoad loads a list of a million addresses, domains and hashes.
 func BenchmarkLoad(b *testing.B) {
 	const entries = 1_000_000

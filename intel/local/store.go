@@ -24,6 +24,9 @@ type Store struct {
 	below     map[string]*entry                        // of the names below this one
 	networks  []network                                // by first address, of equals the widest first, once sorted
 	relations map[extract.Key]relation
+
+	scanner *extract.Scanner // reads defanged values while the store is filled; one for each value would take 40 KB
+	matches []extract.Match
 }
 
 // An entry is what one feed says about what it lists. All that a plain list holds shares one.
@@ -112,6 +115,12 @@ type network struct {
 	netip.Prefix
 	*entry
 	around int // index of the network that this one is nested in; -1 when there is none
+}
+
+// finish makes the store ready to be asked, and lets go of what filling it took.
+func (s *Store) finish() {
+	s.sortNetworks()
+	s.scanner, s.matches = nil, nil
 }
 
 // sortNetworks prepares the networks for findNetwork. Of two entries of the same one the first is kept.
