@@ -260,9 +260,12 @@ func (s *Scanner) drop(rule Rule, start, end int) {
 	if !s.Explain || start >= end {
 		return
 	}
-	value := s.kept(s.cur.text[start:end])
+	value, field := s.kept(s.cur.text[start:end]), s.fieldCopy
+	if s.fieldState != fieldWanted { // fieldCopy is that of a string before
+		field = alias(s.kept([]byte(s.outer.fieldPath())))
+	}
 	start, end = s.cur.span(start, end)
-	s.dst = append(s.dst, Match{Key: Key{None, alias(value)}, Start: start, End: end, Field: s.fieldCopy, Rule: rule})
+	s.dst = append(s.dst, Match{Key: Key{None, alias(value)}, Start: start, End: end, Field: field, Rule: rule})
 }
 
 // kept returns a copy of b that is good until the next line.

@@ -48,6 +48,8 @@ type Annotation struct {
 	Waiting *Waiting  // holds blocks back for answers; may be nil
 	Hits    func(Hit) // is told of everything malicious that is met; may be nil
 
+	Hidden func(extract.Key, intel.Finding) // is told of everything malicious that the allow list hides; may be nil
+
 	matches []extract.Match
 	hits    []annotate.Hit
 	unknown []lookup.Sighting
@@ -186,7 +188,7 @@ func (a *Annotation) find(line []byte, now time.Time) (verdict intel.Verdict, ev
 		a.local.answered[layerOf(k.Finding)]++
 		if k.skip == extract.Allowed {
 			if k.Verdict == intel.Malicious {
-				a.local.hidden++
+				a.hide(m.Key, k.Finding)
 			}
 			continue
 		}
@@ -200,6 +202,14 @@ func (a *Annotation) find(line []byte, now time.Time) (verdict intel.Verdict, ev
 	}
 	a.heed(now)
 	return verdict, event
+}
+
+// hide counts, and tells of, something malicious that the allow list hides.
+func (a *Annotation) hide(key extract.Key, f intel.Finding) {
+	a.local.hidden++
+	if a.Hidden != nil {
+		a.Hidden(key, f)
+	}
 }
 
 // heed leaves, of what is unknown in the line, that for which the scheduler may have a place.
@@ -244,7 +254,7 @@ func (a *Annotation) tell(line []byte, verdict intel.Verdict, event bool, place 
 		return
 	}
 	context := extract.ReadContext(line, a.matches)
-	if a.Waiting == nil {
+	if a.Waiting == nil && len(a.unknown) > 0 {
 		a.ask(context, verdict)
 	}
 	late := a.Late != nil && a.leaveWaiting()

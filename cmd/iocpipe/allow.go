@@ -29,7 +29,7 @@ func newAllowAddCommand(con console) *cobra.Command {
 		if expires > 0 {
 			end = time.Now().UTC().Truncate(time.Second).Add(time.Duration(expires))
 		}
-		if err := local.Change(path, func(e *local.Edits) error {
+		if err := changeStore(path, func(e *local.Edits) error {
 			for _, value := range values {
 				if err := e.Allow(value, editor(), note, end); err != nil {
 					return usagef("allow add: %v", err)
@@ -56,7 +56,7 @@ e-mail addresses and hashes. They are neither asked about nor annotated, whoever
 
 func newAllowRemoveCommand(con console) *cobra.Command {
 	cmd := storeCommand("rm VALUE…", "Take values off the allow list", func(path, _ string, values []string) error {
-		if err := local.Change(path, func(e *local.Edits) error {
+		if err := changeStore(path, func(e *local.Edits) error {
 			for _, value := range values {
 				if err := e.Disallow(value); err != nil {
 					return fmt.Errorf("%w; iocpipe allow ls prints it", err)

@@ -47,6 +47,9 @@ func settle(cmd *cobra.Command) (sources []sourceConfig, err error) {
 	given := make(map[string]bool)
 	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
 	flags.VisitAll(func(f *pflag.Flag) {
+		if isCommand(f.Name) {
+			return
+		}
 		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		value := os.Getenv(name)
 		if value == "" || given[f.Name] || err != nil {
@@ -66,6 +69,9 @@ func settle(cmd *cobra.Command) (sources []sourceConfig, err error) {
 	}
 	return readConfig(cmd, path, given)
 }
+
+// isCommand reports whether a flag asks for something else to be done, which is not a setting.
+func isCommand(name string) bool { return name == "help" || name == "version" }
 
 // setAll sets f to the values: all of them when it may be repeated, else to the list they were cut from.
 func setAll(f *pflag.Flag, values []string) error {
@@ -99,9 +105,14 @@ func readConfig(cmd *cobra.Command, path string, given map[string]bool) (sources
 	if top.Kind != yaml.MappingNode {
 		return nil, usagef("--config %s:%d: not a list of settings, such as max-line: 4096", path, top.Line)
 	}
+	seen := make(map[string]bool)
 	for i := 0; i+1 < len(top.Content); i += 2 {
 		key, value := top.Content[i], top.Content[i+1]
+		again := seen[key.Value]
+		seen[key.Value] = true
 		switch {
+		case again:
+			err = fmt.Errorf("%s is set twice", key.Value)
 		case key.Value == "sources":
 			sources, err = readSources(value)
 		case cmd.Flags().Lookup(key.Value) == nil && cmd.Root().Flags().Lookup(key.Value) != nil:
@@ -165,7 +176,7 @@ func readSources(node *yaml.Node) (sources []sourceConfig, err error) {
 
 func setFromNode(flags *pflag.FlagSet, given map[string]bool, name string, node *yaml.Node) error {
 	f := flags.Lookup(name)
-	if f == nil || name == "config" || name == "help" {
+	if f == nil || name == "config" || isCommand(name) {
 		return fmt.Errorf("unknown setting %q", name)
 	}
 	if given[name] || node.Tag == "!!null" {

@@ -36,7 +36,9 @@ func TestCorrectionsReachRunningFilters(t *testing.T) {
 			p.until(line, func() bool {
 				seen := len(p.out.String())
 				p.say("%s", line)
-				p.until(line, func() bool { return strings.HasSuffix(p.out.String(), "\n") && strings.Contains(p.out.String()[seen:], line) })
+				p.until(line, func() bool {
+					return strings.HasSuffix(p.out.String(), "\n") && strings.Contains(p.out.String()[seen:], line)
+				})
 				return strings.Contains(p.out.String()[seen:], `"malicious"`) == wanted
 			})
 		}

@@ -74,7 +74,7 @@ It never waits for the network and never drops a line.
 	flags.StringVar(&f.listenAt, "listen", "", "`ADDR` for /metrics (Prometheus), /healthz and /readyz")
 	flags.BoolVar(&f.quiet, "quiet", false, "nothing on stderr but what ends the program")
 	flags.BoolVar(&f.stats, "stats", false, "print what was done on stderr at the end")
-	flags.BoolVar(&f.strict, "strict", false, "end at once when intelligence or an allow list cannot be read")
+	flags.BoolVar(&f.strict, "strict", false, "end at once when something is amiss that costs annotations: intelligence or an allow list that cannot be read, a source that is down")
 	addConfig(flags)
 	return cmd
 }
@@ -134,6 +134,7 @@ type session struct {
 	scanner extract.Scanner
 	form    filter.Form
 	color   bool
+	hides   sync.Once // the first that --allow hides was told
 }
 
 // run filters files to the output.
@@ -153,7 +154,9 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 	stop := s.start()
 	defer s.listen(f.listenAt)()
 	began := time.Now()
-	err = s.stream.do(ctx, source.Open(files, con.stdin), s.out, s.newWorker, s.newWorker(), s.workers())
+	inputs := source.Open(files, con.stdin)
+	inputs.Written = written(s.out.w)
+	err = s.stream.do(ctx, inputs, s.out, s.newWorker, s.newWorker(), s.workers())
 	if err == nil {
 		s.late.drainAll(ctx, s.know, isTerminal(con.stdout), con.stderr)
 	}
@@ -164,6 +167,7 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 // open makes everything ready for lines to flow.
 func (f *filterFlags) open(con console) (s *session, err error) {
 	s = &session{filterFlags: f, con: con, stream: newStream(con, f.in)}
+	s.stream.strict = f.strict
 	networks, paths, err := f.sources.split()
 	if err != nil {
 		return nil, err
@@ -199,11 +203,18 @@ func (s *session) newWorker() filter.Worker {
 	a := annotate.New()
 	a.MaxRelated = s.maxRelated
 	w := &filter.Annotation{Scanner: s.scanner, Know: s.know, Annotator: a, Form: s.form, Color: s.color, Only: s.choice(),
-		Tally: &s.tally, Late: s.way.late, Waiting: s.way.waiting}
+		Tally: &s.tally, Late: s.way.late, Waiting: s.way.waiting, Hidden: s.tellHidden}
 	if s.way.hits != nil {
 		w.Hits = s.way.meet
 	}
 	return w
+}
+
+// tellHidden says, once, that --allow hides something malicious, and what; the balance counts all.
+func (s *session) tellHidden(key extract.Key, f intel.Finding) {
+	s.hides.Do(func() {
+		s.stream.note("--allow hides %s, which %s calls malicious; what else it hides is counted", annotate.Safe(key.Value), annotate.Safe(f.Source))
+	})
 }
 
 // workers returns how many blocks are handled at once; 0 is one for each core. Those that wait use none.
@@ -300,14 +311,12 @@ func isTerminal(v any) bool {
 // health says on stderr that a source went down or came back, once for each change.
 func (s *stream) health(h lookup.Health) {
 	if !h.Up {
-		s.complainOf(h.Source, fmt.Errorf("source %s is down: %s; lines flow on, and it is tried again from time to time",
+		s.degraded(h.Source, fmt.Errorf("source %s is down: %s; lines flow on, and it is tried again from time to time",
 			h.Source, reason(h.Source, h.Err)))
 		return
 	}
 	s.mended(h.Source)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	fmt.Fprintf(s.con.stderr, "iocpipe: source %s answers again\n", h.Source)
+	s.note("source %s answers again", h.Source)
 }
 
 // reason is what err says beside the source's name, which is its host unless the configuration gave it another.

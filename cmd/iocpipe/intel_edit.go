@@ -27,7 +27,7 @@ func newIntelAddCommand(con console) *cobra.Command {
 			return err
 		}
 		statement := newStatement(votes, note, time.Duration(expires), time.Now())
-		if err := local.Change(path, func(e *local.Edits) error {
+		if err := changeStore(path, func(e *local.Edits) error {
 			for _, subject := range subjects {
 				if err := e.Add(intel.Entry{Subject: subject, Statement: statement}); err != nil {
 					return fmt.Errorf("%s: %w", subjectText(subject), err)
@@ -115,7 +115,7 @@ func removeValues(con console, path, state string, subjects []intel.Subject, not
 		}
 	}
 	if len(listed) > 0 {
-		if err := local.Change(path, func(e *local.Edits) error {
+		if err := changeStore(path, func(e *local.Edits) error {
 			for _, subject := range listed {
 				if err := e.Remove(subject, editor(), note); err != nil {
 					return fmt.Errorf("%s: %w", subjectText(subject), err)

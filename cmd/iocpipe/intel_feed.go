@@ -99,6 +99,9 @@ func (f *feedFlags) run(cmd *cobra.Command, con console, args []string) error {
 			return err
 		}
 	}
+	if err := makeFolder(store); err != nil {
+		return err
+	}
 	err = feed.Change(background(cmd), registryPath(store), func(r *feed.Registry) error {
 		for i := range feeds {
 			feeds[i].Added = time.Now().UTC().Truncate(time.Second)

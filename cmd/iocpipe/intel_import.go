@@ -67,6 +67,9 @@ func (f *importFlags) run(con console, path string, sources []string) error {
 	if f.kind != "" && !slices.Contains(format.Kinds(), opt.Kind) {
 		return usagef("--format %q: use one of %v", annotate.Safe(f.kind), format.Kinds())
 	}
+	if err := makeFolder(path); err != nil {
+		return err
+	}
 	bar := newFeedBar(con)
 	defer bar.finish()
 	var lists []*importing

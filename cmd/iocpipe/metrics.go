@@ -22,7 +22,7 @@ func (s *session) listen(addr string) (stop func()) {
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		s.stream.complain(fmt.Errorf("--listen: %w", err))
+		s.stream.degraded("", fmt.Errorf("--listen: %w", err))
 		return func() {}
 	}
 	registry := prometheus.NewRegistry()

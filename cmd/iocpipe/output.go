@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -26,6 +27,19 @@ func openOutput(path string, stdout io.Writer) (*output, error) {
 		return o, nil
 	}
 	return o, o.Reopen()
+}
+
+// written returns what file w is, or nil when it is a terminal, a pipe or something else that cannot be read again.
+func written(w io.Writer) fs.FileInfo {
+	file, ok := w.(*os.File)
+	if !ok {
+		return nil
+	}
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	return info
 }
 
 // Write writes a block.

@@ -121,7 +121,7 @@ func (o *own) complain(part int, wrong []error) {
 	for _, err := range wrong {
 		o.wrong[part] = append(o.wrong[part], err.Error())
 		if !slices.Contains(before, err.Error()) {
-			o.stream.complainOf(err.Error(), err)
+			o.stream.degraded(err.Error(), err)
 		}
 	}
 	for _, text := range before {

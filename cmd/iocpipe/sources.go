@@ -44,8 +44,14 @@ type sourceFlags struct {
 	configured []sourceConfig
 }
 
-func (f *sourceFlags) add(flags *pflag.FlagSet) {
+// addWhere declares the flags that say who is talked to; add those of asking, too.
+func (f *sourceFlags) addWhere(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.intel, "intel", nil, "`SOURCE` of answers: a ThreatCrowd v2 API (https://host[/path]), otx: (key in $OTX_API_KEY), or a file or folder of your own; may be repeated")
+	flags.BoolVar(&f.insecureHTTP, "insecure-http", false, "allow plain http:// to public hosts")
+}
+
+func (f *sourceFlags) add(flags *pflag.FlagSet) {
+	f.addWhere(flags)
 	flags.StringVar(&f.rate, "rate", "", "budget of a network source, requests per time, as 1/10s (default 1/10s; 1/2m for OTX without a key; 50/1s for loopback and private hosts)")
 	flags.IntVar(&f.burst, "burst", 0, "requests that may be made at once (default 5; 50 for loopback and private hosts)")
 	flags.StringVar(&f.ask, "ask", "", "types that network sources may be asked about (default ip,domain,hash,antivirus; all for loopback and private hosts)")
@@ -60,7 +66,6 @@ func (f *sourceFlags) add(flags *pflag.FlagSet) {
 	flags.Var((*days)(&f.ttl.Unknown), "ttl-unknown", "how long it holds that a source has no report")
 	f.relationAge = filter.DefaultRelationAge
 	flags.Var((*days)(&f.relationAge), "max-relation-age", "how long ago a network source may have seen last what its report names")
-	flags.BoolVar(&f.insecureHTTP, "insecure-http", false, "allow plain http:// to public hosts")
 }
 
 func (f *sourceFlags) validate() error {
@@ -73,7 +78,9 @@ func (f *sourceFlags) validate() error {
 	if f.burst < 0 {
 		return usagef("--burst %d: must be at least 1", f.burst)
 	}
-	return nil
+	// What is wrong is wrong whether or not a network source is there to make use of it.
+	_, _, _, err := f.budget(sourceConfig{Rate: f.rate, Types: f.ask}, false, publicRate)
+	return err
 }
 
 // A network is one source that is asked over the network.

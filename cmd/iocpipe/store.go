@@ -64,7 +64,7 @@ func (f *storeFlags) hasStore() bool {
 	return err == nil || f.store != ""
 }
 
-// settled returns where the store is once the flags of cmd have their values. The folder is made when it is missing.
+// settled returns where the store is once the flags of cmd have their values.
 func (f *storeFlags) settled(cmd *cobra.Command) (string, error) {
 	if _, err := settle(cmd); err != nil {
 		return "", err
@@ -73,8 +73,19 @@ func (f *storeFlags) settled(cmd *cobra.Command) (string, error) {
 	if path == "" {
 		return "", usagef("there is no place for the local store: give --store a file, or --state a folder")
 	}
-	return path, os.MkdirAll(filepath.Dir(path), 0o700)
+	return path, nil
 }
+
+// changeStore changes the store at path by hand, and makes it and its folder when they are missing.
+func changeStore(path string, do func(*local.Edits) error) error {
+	if err := makeFolder(path); err != nil {
+		return err
+	}
+	return local.Change(path, do)
+}
+
+// makeFolder makes the folder of the store at path.
+func makeFolder(path string) error { return os.MkdirAll(filepath.Dir(path), 0o700) }
 
 // openStore opens the store at path for a command that reads it.
 func openStore(path string) (*local.Store, error) {

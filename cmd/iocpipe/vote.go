@@ -13,6 +13,7 @@ import (
 
 // A voter is a source that takes votes.
 type voter interface {
+	Local() bool
 	Vote(ctx context.Context, key extract.Key, malicious bool) error
 }
 
@@ -21,7 +22,12 @@ func newVoteCommand(con console) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "vote malicious|benign VALUE",
 		Short: "Submit a vote to a ThreatCrowd v2 source",
-		Args:  exactArgs(2),
+		Long: `Vote tells a ThreatCrowd v2 source what you think of an address, a name, an e-mail address or a hash. What is
+private, reserved or internal is not sent to public hosts.
+
+` + exitCodes,
+		Example: `  iocpipe vote malicious 'evil[.]example' --intel https://crowd.example/searchApi/v2`,
+		Args:    exactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if sources.configured, err = settle(cmd); err != nil {
 				return err
@@ -44,6 +50,10 @@ func newVoteCommand(con console) *cobra.Command {
 			if !ok {
 				return usagef("vote: %s takes no votes; give --intel the URL of a v2 API", networks[0].Name)
 			}
+			skip := new(extract.Policy).Skip(key)
+			if !source.Local() && skip != extract.Worth && skip != extract.Resolver {
+				return usagef("vote: %s is not sent to a public host: %s", annotate.Safe(key.Value), skip)
+			}
 			ctx := cmd.Context()
 			if ctx == nil {
 				ctx = context.Background()
@@ -55,7 +65,7 @@ func newVoteCommand(con console) *cobra.Command {
 			return err
 		},
 	}
-	sources.add(cmd.Flags())
+	sources.addWhere(cmd.Flags())
 	addConfig(cmd.Flags())
 	return cmd
 }

@@ -68,13 +68,13 @@ func TestEdits(t *testing.T) {
 	}{
 		{"what is added is known", "", []string{"add", "evil.test", "add", "10.0.0.0/8", "add", "*.bad.test"},
 			map[string]string{
-				"evil.test": "malicious in by hand", "10.1.1.1": "malicious in by hand",
-				"x.bad.test": "malicious in by hand", "x.evil.test": "related by parent of evil.test in by hand",
+				"evil.test": "malicious in manual", "10.1.1.1": "malicious in manual",
+				"x.bad.test": "malicious in manual", "x.evil.test": "related by parent of evil.test in manual",
 			}},
 		{"by hand goes before feeds", "evil.test\n10.0.0.0/8\n*.bad.test",
 			[]string{"benign", "evil.test", "benign", "10.1.1.1", "benign", "good.bad.test"}, map[string]string{
-				"evil.test": "benign in by hand", "10.1.1.1": "benign in by hand", "10.1.1.2": "malicious in a",
-				"good.bad.test": "benign in by hand", "x.bad.test": "malicious in a",
+				"evil.test": "benign in manual", "10.1.1.1": "benign in manual", "10.1.1.2": "malicious in a",
+				"good.bad.test": "benign in manual", "x.bad.test": "malicious in a",
 			}},
 		{"a feed goes before a relation by hand", "www.evil.test", []string{"add", "http://www.evil.test/x"},
 			map[string]string{"www.evil.test": "malicious in a"}},
@@ -101,7 +101,7 @@ func TestEdits(t *testing.T) {
 		{"a network says what a removed address said", "10.0.0.0/8\n10.1.2.3", []string{"rm", "10.1.2.3"},
 			map[string]string{"10.1.2.3": "malicious in a"}},
 		{"added again", "evil.test", []string{"rm", "evil.test", "add", "evil.test"},
-			map[string]string{"evil.test": "malicious in by hand"}},
+			map[string]string{"evil.test": "malicious in manual"}},
 		{"added and removed", "", []string{"add", "evil.test", "rm", "evil.test"}, map[string]string{"evil.test": ""}},
 		{"added URL removed by its host", "", []string{"add", "http://page.test/x", "rm", "page.test"},
 			map[string]string{"page.test": ""}},
@@ -201,7 +201,7 @@ func TestExpiry(t *testing.T) {
 		}
 		s := open(t, path)
 		wantTold(t, s, map[string]string{"evil.test": "malicious in a", "x.bad.test": "malicious in a",
-			"last.test": "malicious in by hand", "past.test": ""})
+			"last.test": "malicious in manual", "past.test": ""})
 		if !s.Allow().Has(keyOf(t, "ours.test")) || len(s.Edits()) != 2 {
 			t.Errorf("edits: %+v", s.Edits())
 		}

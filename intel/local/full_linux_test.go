@@ -37,5 +37,5 @@ func TestFullDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	edit(t, path, "add", "new.test")
-	wantTold(t, open(t, path), map[string]string{"new.test": "malicious in by hand", "evil.test": "malicious in a"})
+	wantTold(t, open(t, path), map[string]string{"new.test": "malicious in manual", "evil.test": "malicious in a"})
 }

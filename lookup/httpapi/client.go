@@ -160,7 +160,17 @@ func (c *Client) withoutSecrets(ctx context.Context, err error, secrets []string
 	if slices.ContainsFunc(secrets, func(s string) bool { return mentions(text, s) }) {
 		text = "no answer, for a reason that repeats the question"
 	}
-	return &requestError{c.base.Host + ": " + text, err}
+	return &requestError{c.base.Host + ": " + brief(text), err}
+}
+
+// maxReason bounds how much of an error's text is told, in bytes: net/http quotes kilobytes of what is not HTTP.
+const maxReason = 200
+
+func brief(text string) string {
+	if len(text) <= maxReason {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxReason], "") + "…"
 }
 
 // mentions reports whether text holds value, in any case, plain or percent-encoded.

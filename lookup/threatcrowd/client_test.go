@@ -18,6 +18,7 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -285,6 +286,18 @@ func TestErrorsNeverRepeatTheQuestion(t *testing.T) {
 		if sent, ok := errors.AsType[*url.Error](err); ok {
 			t.Errorf("the chain holds the whole URL: %v", sent)
 		}
+	}
+}
+
+// TestErrorsAreBrief serves kilobytes of what is not HTTP, which net/http quotes.
+func TestErrorsAreBrief(t *testing.T) {
+	c := newClient(t, httpapi.Config{BaseURL: "https://api.example",
+		Transport: transport(func(*http.Request) (*http.Response, error) {
+			return nil, errors.New("malformed: " + strings.Repeat("é", 5000))
+		})})
+	_, err := c.Lookup(t.Context(), ip)
+	if err == nil || len(err.Error()) > 250 || !utf8.ValidString(err.Error()) || !strings.HasPrefix(err.Error(), "api.example: malformed: é") {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 
 	"iocpipe/extract"
 	"iocpipe/intel"
@@ -70,14 +71,18 @@ func whyNot(value string) error {
 
 // refang returns value with the first indicator in it as it is meant, not as it is written.
 func refang(value string) string {
-	scanner := extract.Scanner{Defang: extract.DefangAll}
+	scanner := scanners.Get().(*extract.Scanner)
+	defer scanners.Put(scanner)
 	value = strings.Replace(value, "*[.]", "*.", 1)
 	if matches := scanner.Append(nil, []byte(value)); len(matches) > 0 {
 		m := matches[0]
-		value = value[:m.Start] + m.Value + value[m.End:]
+		value = value[:m.Start] + strings.Clone(m.Value) + value[m.End:] // joined to nothing, it would be the scanner's own
 	}
 	return value
 }
+
+// scanners read defanged values; one for each value would take 40 KB.
+var scanners = sync.Pool{New: func() any { return &extract.Scanner{Defang: extract.DefangAll} }}
 
 // schemes are the schemes that people defang.
 var schemes = strings.NewReplacer("hxxp", "http", "hXXp", "http", "HXXP", "http", "fxp", "ftp", "[", "", "]", "")
