@@ -65,6 +65,7 @@ func TestCSVQuotes(t *testing.T) {
 		{"a field of several lines", "value,note\n\"a.test\",\"one\ntwo \"\"three\"\"\n\"\nb.test,x\n", "a.test\nb.test"},
 		{"a quote that is never closed", "value,note\na.test,\"open\nb.test,x\nc.test,y", "b.test\nc.test"},
 		{"two of them", "value,note\na.test,\"open\nb.test,x\nc.test,\"y\nd.test,z", "b.test\nd.test"},
+		{"two on each of its lines", "value,note\na.test,\"\"open\"\nb.test,\"x\"\nc.test,y", "a.test\nb.test\nc.test"},
 		{"blanks around quotes", "value, note\n \"a.test\" , \"x\" \n", "a.test"},
 		{"a semicolon in a field", "value,note\na.test,x;y;z\n", "a.test"},
 		{"columns of another order and case", "Note,DOMAIN\nx,a.test\n", "a.test"},

@@ -46,9 +46,9 @@ func (o *opened) Close() error { return errors.Join(o.first(), o.then()) }
 func nothing() error { return nil }
 
 // Decompress gives the content of what is compressed with gzip, zstd or bzip2, or of a zip archive, told by its first
-// bytes, and anything else as it is. The members of an archive follow each other, each ended by a line ending; one that
-// is not a file at hand is spooled to a temporary file first, because the list of members stands at its end. How much
-// comes out is the caller's to bound. Close does not close r.
+// bytes, and anything else as it is. An archive is spooled to a temporary file, because the list of its members stands
+// at its end; they follow each other, each ended by a line ending. How much comes out is the caller's to bound. Close
+// does not close r.
 func Decompress(r io.Reader) (io.ReadCloser, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	head, err := in.Peek(4)

@@ -87,27 +87,30 @@ func (r *rowReader) next() (err error) {
 // An errRow is what is wrong with one row.
 type errRow struct{ error }
 
-// join reads the rest of a row whose first line ends within a quoted field.
+// maxRowLines is over how many lines a quoted field may go.
+const maxRowLines = 100
+
+// join reads the rest of a row whose first line ends within a quoted field. As quotes come in pairs, only a line with
+// the second of one can be the last.
 func (r *rowReader) join(first string) error {
-	size, row := len(first), first
-	var read []string
-	for size <= maxRow {
+	read := []string{first}
+	inQuotes := true
+	for size := len(first); inQuotes && size <= maxRow && len(read) < maxRowLines; {
 		line, _, err := r.line()
 		if err != nil {
 			break // comes again
 		}
 		read = append(read, line)
 		size += len(line) + 1
-		row += "\n" + line
+		inQuotes = strings.Count(line, `"`)%2 == 0
+	}
+	if !inQuotes {
 		var end quoteEnd
-		if r.fields, end = appendFields(r.fields[:0], row, r.comma); end == closed {
+		if r.fields, end = appendFields(r.fields[:0], strings.Join(read, "\n"), r.comma); end == closed {
 			return nil
 		}
-		if len(read) > 100 {
-			break
-		}
 	}
-	r.ahead = append(read, r.ahead...)
+	r.ahead = append(read[1:], r.ahead...)
 	return errRow{errOpenQuote}
 }
 
