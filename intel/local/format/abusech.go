@@ -60,7 +60,9 @@ func queryStatus(d *jsonReader) error {
 	if err != nil {
 		return err
 	}
-	if status := textOf(v); status != "" && status != "ok" {
+	switch status := textOf(v); status {
+	case "", "ok", "is_host", "is_listed":
+	default:
 		return fmt.Errorf("query_status is %q", shorten(status))
 	}
 	return nil

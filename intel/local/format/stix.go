@@ -12,6 +12,7 @@ import (
 
 	"github.com/valyala/fastjson"
 
+	"iocpipe/extract"
 	"iocpipe/intel"
 )
 
@@ -163,6 +164,11 @@ func (b *bundle) takeTerms(terms []term, s *intel.Statement) error {
 	for _, t := range terms {
 		if len(t.sample) > 0 {
 			nameSample(&s.Report, t.sample)
+		}
+		for _, value := range t.resolved {
+			if key, ok := extract.ParseKey(strings.TrimSuffix(value, "/32")); ok {
+				s.Report.Resolutions = append(s.Report.Resolutions, intel.Resolution{Value: key.Value})
+			}
 		}
 	}
 	for _, t := range terms {
