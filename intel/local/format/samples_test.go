@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // samples are the files of testdata/samples and the formats they are in.
 var samples = map[string]Kind{
 	"plain.txt": Plain, "reports.ndjson": Reports, "generic.csv": CSV, "semicolon.csv": CSV, "tabs.tsv": CSV,
-	"urlhaus.csv": URLhaus, "urlhaus-8columns.csv": URLhaus, "urlhaus.json": URLhaus, "urlhaus-api.json": URLhaus,
+	"urlhaus.csv": URLhaus, "urlhaus-8columns.csv": URLhaus, "urlhaus.json": URLhaus, "urlhaus-api.json": URLhaus, "urlhaus.ndjson": URLhaus,
 	"threatfox.csv": ThreatFox, "threatfox.json": ThreatFox, "threatfox-api.json": ThreatFox,
 	"feodo.csv": Feodo, "feodo.json": Feodo,
 	"malwarebazaar.csv": MalwareBazaar, "malwarebazaar-api.json": MalwareBazaar,

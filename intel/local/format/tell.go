@@ -54,19 +54,30 @@ func outline(text string) (members []member) {
 		case '}', ']':
 			depth--
 		case '"':
-			s := scanner{inString: true}
-			end := i + 1 + s.string([]byte(text[i+1:]))
-			if end >= len(text) {
+			name, rest, ok := cutString(text[i+1:])
+			if !ok {
 				return members
 			}
-			rest := strings.TrimLeft(text[end+1:], " \t\r\n")
-			if depth <= maxDepth && strings.HasPrefix(rest, ":") {
-				members = append(members, member{depth, text[i+1 : end]})
+			i = len(text) - len(rest) - 1
+			if depth <= maxDepth && strings.HasPrefix(strings.TrimLeft(rest, " \t\r\n"), ":") {
+				members = append(members, member{depth, name})
 			}
-			i = end
 		}
 	}
 	return members
+}
+
+// cutString returns what stands before the closing quote of a string, and what behind it.
+func cutString(text string) (before, behind string, ok bool) {
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return text[:i], text[i+1:], true
+		}
+	}
+	return "", "", false
 }
 
 // namesAt returns the names of members at a depth, each once.
