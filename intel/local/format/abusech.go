@@ -30,40 +30,47 @@ func (l *list) readAbuse(in *bufio.Reader) error {
 	return l.readRows(in, l.kind == MalwareBazaar, func(_ columns, get record) error { return add(l, get) })
 }
 
-// readAbuseJSON reads an array of records, an object that holds such arrays or records by their ids, or the answer of
-// an API, which has them in "data", "urls" or "payloads".
+// readAbuseJSON reads an array of records, an object that holds records by their ids, the answer of an API, which has
+// them in "data", "urls" or "payloads", or one record after the other.
 func (l *list) readAbuseJSON(in *bufio.Reader, add func(*list, record) error) error {
 	d := newJSON(in)
 	l.where = d.where
-	each := func() error {
-		return l.eachRecord(d, "", add)
-	}
 	return d.documents(func() error {
 		if d.peek() == '[' {
-			return each()
+			return l.eachRecord(d, "", add)
 		}
-		return d.object(func(key string) error {
-			switch {
-			case key == "query_status":
-				return queryStatus(d)
-			case d.peek() == '[' || d.peek() == '{':
+		own := make(map[string]string) // the object's fields, when it is a record itself
+		err := d.object(func(key string) error {
+			if isNumber(key) || key == "data" || key == "urls" || key == "payloads" {
 				return l.eachRecord(d, key, add)
 			}
-			return d.skip()
+			v, err := d.value()
+			if err = l.refuseBad(err); err != nil || v == nil {
+				return err
+			}
+			if key == "query_status" {
+				return queryStatus(textOf(v))
+			}
+			if len(own) < maxNames {
+				own[key] = flat(v)
+			}
+			return nil
 		})
+		get := record(func(name string) string { return own[name] })
+		if err != nil || get.first(valueColumns...) == "" {
+			return err
+		}
+		return add(l, get)
 	})
 }
 
-// queryStatus reads how an API says whether it has answered.
-func queryStatus(d *jsonReader) error {
-	v, err := d.value()
-	if err != nil {
-		return err
+// queryStatus returns the error that an API answers with.
+func queryStatus(status string) error {
+	switch status {
+	case "", "ok", "is_host", "is_listed":
+		return nil
 	}
-	if status := textOf(v); status != "" && status != "ok" {
-		return fmt.Errorf("query_status is %q", shorten(status))
-	}
-	return nil
+	return fmt.Errorf("query_status is %q", shorten(status))
 }
 
 // eachRecord reads one record or an array of them; id is the record's when it has none itself.

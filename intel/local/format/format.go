@@ -47,6 +47,7 @@ type Options struct {
 	Votes    *int8     // -1, 0 or 1 of all that is listed, whatever the format says; nil for the format's own
 	Now      time.Time // the moment of reading, from which expiries count where the format gives no time
 	AllowRed bool      // take what is marked TLP:RED
+	Columns  []string  // the names of the columns of CSV that does not name them itself; none otherwise
 }
 
 // Refused is a record that was not taken.
@@ -75,6 +76,9 @@ func Read(r io.Reader, opt Options, take func(intel.Entry) error, refuse func(Re
 		in.Discard(len(byteOrderMark))
 	}
 	kind := opt.Kind
+	if kind == "" && len(opt.Columns) > 0 {
+		kind = CSV
+	}
 	if kind == "" {
 		head, err := in.Peek(headSize)
 		if err != nil && err != io.EOF && len(head) == 0 {

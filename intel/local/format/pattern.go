@@ -23,7 +23,9 @@ var patternPaths = map[string]types{
 type term struct {
 	path   string
 	values []string
-	sample []extract.Key // of a hash: the hashes of the same file
+
+	sample   []extract.Key // of a hash: the hashes of the same file
+	resolved []string      // of a domain: the addresses that it must resolve to
 }
 
 var (
@@ -35,8 +37,8 @@ var (
 const maxDepth = 50
 
 // parsePattern reads a pattern of STIX that is met by a single value: comparisons with =, IN and ISSUBSET, joined by
-// OR. What is joined by AND is one value still when it says of what type the value is, or names several hashes of a
-// file. Source: STIX 2.1, section 9
+// OR. What is joined by AND is one value still when all else only narrows it: the type of an address and its port, the
+// name of a file beside its hashes, the address of a domain. Source: STIX 2.1, section 9
 func parsePattern(pattern string) ([]term, error) {
 	p := patternParser{rest: pattern}
 	p.next()
@@ -208,16 +210,55 @@ func (p *patternParser) conjunction() []term {
 	for p.is("AND") {
 		terms = append(terms, p.comparison()...)
 	}
-	terms = slices.DeleteFunc(terms, func(t term) bool { return strings.HasSuffix(t.path, "_ref.type") })
-	if len(terms) == 1 || p.err != nil {
-		return terms
+	if p.err != nil {
+		return nil
 	}
+	if terms = single(terms); terms == nil {
+		return p.fail(errObservations)
+	}
+	return terms
+}
+
+// single returns the one value, or the hashes of one file, that all of terms are about; nil when there is no such.
+func single(terms []term) []term {
+	hashes := slices.ContainsFunc(terms, isHashTerm)
+	var resolved []string
+	var rest []term
+	for _, t := range terms {
+		switch {
+		case strings.HasPrefix(t.path, "domain-name:resolves_to_refs"):
+			resolved = append(resolved, t.values...)
+		case narrows(t.path), hashes && strings.HasPrefix(t.path, "file:") && !isHashTerm(t):
+		default:
+			rest = append(rest, t)
+		}
+	}
+	switch {
+	case len(rest) == 1 && (resolved == nil || rest[0].path == "domain-name:value"):
+		rest[0].resolved = resolved
+		return rest
+	case len(rest) == 0 || resolved != nil:
+		return nil
+	}
+	return sameFile(rest)
+}
+
+// narrows reports whether a property of an address or a connection tells no more than how it was met.
+func narrows(path string) bool {
+	return strings.HasSuffix(path, "_ref.type") || strings.HasPrefix(path, "network-traffic:") &&
+		(strings.HasSuffix(path, "_port") || strings.Contains(path, ":protocols"))
+}
+
+func isHashTerm(t term) bool { return strings.HasPrefix(t.path, "file:hashes.") }
+
+// sameFile returns terms that are hashes of one file, each of another kind; nil for any others.
+func sameFile(terms []term) []term {
 	var sample []extract.Key
 	for _, t := range terms {
 		key, ok := extract.ParseKey(t.values[0])
-		if !ok || !key.Type.IsHash() || !strings.HasPrefix(t.path, "file:hashes.") || len(t.values) > 1 ||
+		if !ok || !key.Type.IsHash() || !isHashTerm(t) || len(t.values) > 1 ||
 			slices.ContainsFunc(sample, func(other extract.Key) bool { return other.Type == key.Type }) {
-			return p.fail(errObservations)
+			return nil
 		}
 		sample = append(sample, key)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 )
 
@@ -76,8 +75,8 @@ func (r *rowReader) next() (err error) {
 		case line[0] == '#':
 			r.header = strings.TrimSpace(line[1:])
 		default:
-			var open bool
-			if r.fields, open = appendFields(r.fields[:0], line, r.comma); open {
+			var end quoteEnd
+			if r.fields, end = appendFields(r.fields[:0], line, r.comma); end == open {
 				return r.join(line)
 			}
 			return nil
@@ -88,70 +87,91 @@ func (r *rowReader) next() (err error) {
 // An errRow is what is wrong with one row.
 type errRow struct{ error }
 
-// join reads the rest of a row whose first line ends within a quoted field.
+// maxRowLines is over how many lines a quoted field may go.
+const maxRowLines = 100
+
+// join reads the rest of a row whose first line ends within a quoted field. As quotes come in pairs, only a line with
+// the second of one can be the last.
 func (r *rowReader) join(first string) error {
-	size, row := len(first), first
-	var read []string
-	for size <= maxRow {
+	read := []string{first}
+	inQuotes := true
+	for size := len(first); inQuotes && size <= maxRow && len(read) < maxRowLines; {
 		line, _, err := r.line()
 		if err != nil {
 			break // comes again
 		}
 		read = append(read, line)
 		size += len(line) + 1
-		row += "\n" + line
-		var open bool
-		if r.fields, open = appendFields(r.fields[:0], row, r.comma); !open {
+		inQuotes = strings.Count(line, `"`)%2 == 0
+	}
+	if !inQuotes {
+		var end quoteEnd
+		if r.fields, end = appendFields(r.fields[:0], strings.Join(read, "\n"), r.comma); end == closed {
 			return nil
 		}
-		if len(read) > 100 {
-			break
-		}
 	}
-	r.ahead = append(read, r.ahead...)
+	r.ahead = append(read[1:], r.ahead...)
 	return errRow{errOpenQuote}
 }
 
-// appendFields appends the fields of a row to dst; open says that it ends within quotes.
-func appendFields(dst []string, row string, comma byte) (fields []string, open bool) {
+// A quoteEnd says how the quotes of a row end.
+type quoteEnd uint8
+
+const (
+	closed quoteEnd = iota
+	loose           // something stands between a closing quote and the next delimiter
+	open            // the row ends within quotes
+)
+
+// appendFields appends the fields of a row to dst.
+func appendFields(dst []string, row string, comma byte) (fields []string, end quoteEnd) {
 	for {
 		for row != "" && (row[0] == ' ' || row[0] == '\t' && comma != '\t') {
 			row = row[1:]
 		}
 		var value string
-		if strings.HasPrefix(row, `"`) {
-			if value, row, open = quoted(row[1:]); open {
-				return dst, true
+		inQuotes := strings.HasPrefix(row, `"`)
+		if inQuotes {
+			var ok bool
+			if value, row, ok = quoted(row[1:]); !ok {
+				return dst, open
 			}
 		}
-		end := strings.IndexByte(row, comma)
-		if end < 0 {
-			return append(dst, value+strings.TrimSpace(row)), false
+		next := strings.IndexByte(row, comma)
+		rest := row
+		if next >= 0 {
+			rest = row[:next]
 		}
-		dst = append(dst, value+strings.TrimSpace(row[:end]))
-		row = row[end+1:]
+		if rest = strings.TrimSpace(rest); inQuotes && rest != "" {
+			end = loose
+		}
+		if dst = append(dst, value+rest); next < 0 {
+			return dst, end
+		}
+		row = row[next+1:]
 	}
 }
 
-// quoted returns the content of a quoted field, of which s stands behind the opening quote, and what follows it.
-func quoted(s string) (value, rest string, open bool) {
+// quoted returns the content of a quoted field, of which s stands behind the opening quote, and what follows it; ok is
+// false when the quote is not closed.
+func quoted(s string) (value, rest string, ok bool) {
 	end := strings.IndexByte(s, '"')
 	if end < 0 {
-		return "", "", true
+		return "", "", false
 	}
 	if !strings.HasPrefix(s[end+1:], `"`) { // nearly always
-		return s[:end], s[end+1:], false
+		return s[:end], s[end+1:], true
 	}
 	var b strings.Builder
 	for {
 		b.WriteString(s[:end+1])
 		s = s[end+2:]
 		if end = strings.IndexByte(s, '"'); end < 0 {
-			return "", "", true
+			return "", "", false
 		}
 		if !strings.HasPrefix(s[end+1:], `"`) {
 			b.WriteString(s[:end])
-			return b.String(), s[end+1:], false
+			return b.String(), s[end+1:], true
 		}
 	}
 }
@@ -186,7 +206,10 @@ func delimiter(header string) byte {
 func (l *list) readRows(in *bufio.Reader, surplus bool, add func(columns, record) error) error {
 	rows := rowReader{lines: lineReader{r: in}}
 	l.where = func() string { return fmt.Sprintf("line %d", rows.n) }
-	var cols columns
+	cols, err := l.givenColumns()
+	if err != nil {
+		return err
+	}
 	get := record(func(name string) string {
 		if i, ok := cols[name]; ok && i < len(rows.fields) {
 			return field(rows.fields[i])
@@ -225,6 +248,23 @@ func (l *list) readRows(in *bufio.Reader, surplus bool, add func(columns, record
 	}
 }
 
+// givenColumns returns the columns that the user names, or nil.
+func (l *list) givenColumns() (columns, error) {
+	if len(l.Columns) == 0 {
+		return nil, nil
+	}
+	cols := columnsOf(l.Columns)
+	if !cols.named() {
+		return nil, noColumn(l.Columns)
+	}
+	return cols, nil
+}
+
+// noColumn returns the error for columns of which none holds indicators.
+func noColumn(have []string) error {
+	return fmt.Errorf("no column holds indicators (have: %s)", shorten(strings.Join(have, ", ")))
+}
+
 // peekHeader returns the first line that is no comment, or the whole of the head when there is none.
 func peekHeader(in *bufio.Reader) string {
 	head, _ := in.Peek(in.Size())
@@ -242,12 +282,8 @@ func (l *list) header(rows *rowReader) (cols columns, data bool, err error) {
 		return cols, false, nil
 	}
 	fields, _ := appendFields(nil, rows.header, rows.comma)
-	if cols := columnsOf(fields); cols.named() {
+	if cols := columnsOf(fields); cols.named() && len(rows.fields) >= len(fields) {
 		return cols, true, nil
 	}
-	have := slices.Clone(rows.fields)
-	for i, name := range have {
-		have[i] = shorten(name)
-	}
-	return nil, false, fmt.Errorf("no column holds indicators (have: %s)", shorten(strings.Join(have, ", ")))
+	return nil, false, noColumn(rows.fields)
 }

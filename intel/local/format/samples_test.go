@@ -17,7 +17,7 @@ var update = flag.Bool("update", false, "rewrite the golden files")
 // samples are the files of testdata/samples and the formats they are in.
 var samples = map[string]Kind{
 	"plain.txt": Plain, "reports.ndjson": Reports, "generic.csv": CSV, "semicolon.csv": CSV, "tabs.tsv": CSV,
-	"urlhaus.csv": URLhaus, "urlhaus-8columns.csv": URLhaus, "urlhaus.json": URLhaus, "urlhaus-api.json": URLhaus,
+	"urlhaus.csv": URLhaus, "urlhaus-8columns.csv": URLhaus, "urlhaus.json": URLhaus, "urlhaus-api.json": URLhaus, "urlhaus.ndjson": URLhaus,
 	"threatfox.csv": ThreatFox, "threatfox.json": ThreatFox, "threatfox-api.json": ThreatFox,
 	"feodo.csv": Feodo, "feodo.json": Feodo,
 	"malwarebazaar.csv": MalwareBazaar, "malwarebazaar-api.json": MalwareBazaar,
@@ -26,7 +26,8 @@ var samples = map[string]Kind{
 	"manifest.json": MISPFeed, "warninglist-cidr-v6.json": Warninglist, "warninglist-rfc1918.json": Warninglist,
 	"warninglist-hostname.json": Warninglist, "warninglist-regex.json": Warninglist,
 	"warninglist-substring.json": Warninglist, "warninglist-empty-hashes.json": Warninglist,
-	"stix20.json": STIX, "stix21.json": STIX, "otx-subscribed.json": OTX, "otx-export.json": OTX, "otx-pulse.json": OTX,
+	"stix20.json": STIX, "stix21.json": STIX, "stix-misp.json": STIX,
+	"otx-subscribed.json": OTX, "otx-export.json": OTX, "otx-pulse.json": OTX,
 	"maltrail-agenttesla.txt": Maltrail, "maltrail-mixed.txt": Maltrail, "ipsum.txt": IPsum,
 	"openioc-hand.ioc": OpenIOC, "openioc-writer.ioc": OpenIOC, "openioc-writer10.ioc": OpenIOC,
 }

@@ -12,12 +12,13 @@ import (
 
 	"github.com/valyala/fastjson"
 
+	"iocpipe/extract"
 	"iocpipe/intel"
 )
 
-// maxNoted bounds what is noted of a bundle's objects before its indicators are taken: so many versions, names of
-// malware and relationships. Of a larger bundle the rest counts as it stands.
-const maxNoted = 1 << 19
+// maxNoted bounds what is noted of a bundle's objects before its indicators are taken: their versions, the names of
+// malware, and what relates them, in bytes. That is a million indicators; of a larger bundle the rest counts as it stands.
+const maxNoted = 64 << 20
 
 // redMarkings are the marking definitions of TLP:RED, version 1 and 2.
 // Source: STIX 2.1, section 7.2.1.4, and https://github.com/oasis-open/cti-stix-common-objects
@@ -30,6 +31,7 @@ type bundle struct {
 	*list
 	objects spool
 
+	noted    int // bytes, about
 	seed     maphash.Seed
 	versions map[uint64]time.Time // when the newest version of each indicator was made, by the hash of its id
 	names    map[string]string    // of malware, campaigns and actors, by id
@@ -79,25 +81,31 @@ func (b *bundle) note(d *jsonReader) error {
 	if err != nil {
 		return ignoreBad(err) // told when its indicators are taken
 	}
-	id := textOf(v.Get("id"))
+	id, name := textOf(v.Get("id")), textOf(v.Get("name"))
+	const entry = 64 // bytes of a map's
+	if b.noted += entry; b.noted+len(id)+len(name) > maxNoted {
+		return nil
+	}
 	switch typ := textOf(v.Get("type")); {
 	case typ == "indicator":
-		if t, err := parseTime(textOf(v.Get("modified"))); err == nil && len(b.versions) < maxNoted {
+		if t, err := parseTime(textOf(v.Get("modified"))); err == nil {
 			hash := maphash.String(b.seed, id)
 			b.versions[hash] = latest(b.versions[hash], t)
 		}
 	case typ == "marking-definition":
-		if tlp := textOf(v.Get("definition", "tlp")); tlp == "red" || strings.EqualFold(textOf(v.Get("name")), "TLP:RED") {
+		if textOf(v.Get("definition", "tlp")) == "red" || strings.EqualFold(name, "TLP:RED") {
+			b.noted += len(id)
 			b.red = append(b.red, id)
 		}
-	case typ == "relationship" && len(b.about) < maxNoted:
-		if source := textOf(v.Get("source_ref")); strings.HasPrefix(source, "indicator--") && len(b.about[source]) < maxNames {
-			b.about[source] = append(b.about[source], textOf(v.Get("target_ref")))
+	case typ == "relationship":
+		source, target := textOf(v.Get("source_ref")), textOf(v.Get("target_ref"))
+		if strings.HasPrefix(source, "indicator--") && len(b.about[source]) < maxNames {
+			b.noted += len(source) + len(target)
+			b.about[source] = append(b.about[source], target)
 		}
-	case slices.Contains(named, typ) && len(b.names) < maxNoted:
-		if name := textOf(v.Get("name")); len(name) <= maxName {
-			b.names[id] = name
-		}
+	case slices.Contains(named, typ) && len(name) <= maxName:
+		b.noted += len(id) + len(name)
+		b.names[id] = name
 	}
 	return nil
 }
@@ -156,6 +164,11 @@ func (b *bundle) takeTerms(terms []term, s *intel.Statement) error {
 	for _, t := range terms {
 		if len(t.sample) > 0 {
 			nameSample(&s.Report, t.sample)
+		}
+		for _, value := range t.resolved {
+			if key, ok := extract.ParseKey(strings.TrimSuffix(value, "/32")); ok {
+				s.Report.Resolutions = append(s.Report.Resolutions, intel.Resolution{Value: key.Value})
+			}
 		}
 	}
 	for _, t := range terms {

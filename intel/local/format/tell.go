@@ -14,6 +14,7 @@ import (
 var (
 	errHashes = errors.New("hashes.csv of a MISP feed holds no values, only hashes of them: import the events beside it")
 	errJSON   = errors.New("JSON of no format that is known")
+	errPage   = errors.New("a web page, not a list")
 )
 
 // tell returns the format of the list that begins with head.
@@ -28,6 +29,8 @@ func tell(head []byte) (Kind, error) {
 			return Plain, nil
 		}
 		return "", fmt.Errorf("%w (its members: %s)", errJSON, shorten(strings.Join(namesAt(outline(text), 1), ", ")))
+	case webPageHead.MatchString(text):
+		return "", errPage
 	case strings.HasPrefix(text, "<"):
 		return OpenIOC, nil
 	}
@@ -51,19 +54,30 @@ func outline(text string) (members []member) {
 		case '}', ']':
 			depth--
 		case '"':
-			s := scanner{inString: true}
-			end := i + 1 + s.string([]byte(text[i+1:]))
-			if end >= len(text) {
+			name, rest, ok := cutString(text[i+1:])
+			if !ok {
 				return members
 			}
-			rest := strings.TrimLeft(text[end+1:], " \t\r\n")
-			if depth <= maxDepth && strings.HasPrefix(rest, ":") {
-				members = append(members, member{depth, text[i+1 : end]})
+			i = len(text) - len(rest) - 1
+			if depth <= maxDepth && strings.HasPrefix(strings.TrimLeft(rest, " \t\r\n"), ":") {
+				members = append(members, member{depth, name})
 			}
-			i = end
 		}
 	}
 	return members
+}
+
+// cutString returns what stands before the closing quote of a string, and what behind it.
+func cutString(text string) (before, behind string, ok bool) {
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '\\':
+			i++
+		case '"':
+			return text[:i], text[i+1:], true
+		}
+	}
+	return "", "", false
 }
 
 // namesAt returns the names of members at a depth, each once.
@@ -131,6 +145,8 @@ func tellJSON(text string) Kind {
 }
 
 var (
+	webPageHead = regexp.MustCompile(`(?i)^(<\?xml[^>]*>\s*)?<(!doctype )?html`)
+
 	uuid      = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 	valueHash = regexp.MustCompile(`^[0-9a-f]{32},[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 	dropLine  = regexp.MustCompile(`^[0-9a-f.:]+/\d+\s*;\s*SBL\d+`)
@@ -171,7 +187,7 @@ func tellText(text string) (Kind, error) {
 	if kind := tellHeader(first); kind != "" {
 		return kind, nil
 	}
-	if kind := tellHeader(comment); kind != "" {
+	if kind := tellHeader(comment); kind != "" && isHeaderOf(comment, first) {
 		return kind, nil
 	}
 	switch words := strings.Fields(first); {
@@ -189,6 +205,14 @@ func tellText(text string) (Kind, error) {
 		return CSV, nil
 	}
 	return Plain, nil
+}
+
+// isHeaderOf reports whether a comment has columns, and no more of them than the row below it.
+func isHeaderOf(comment, row string) bool {
+	comma := delimiter(comment)
+	names, _ := appendFields(nil, comment, comma)
+	fields, _ := appendFields(nil, row, comma)
+	return len(names) > 1 && len(fields) >= len(names)
 }
 
 func isTrailComment(line string) bool {
@@ -215,7 +239,7 @@ func tellHeader(line string) Kind {
 			return sign.kind
 		}
 	}
-	if cols.named() && (len(fields) > 1 || line == strings.TrimSpace(line)) {
+	if cols.named() {
 		return CSV
 	}
 	return ""
