@@ -20,6 +20,9 @@ type Budget interface {
 	// request; after [cache.Granted], Done must follow.
 	Take(key extract.Key, now time.Time) cache.Grant
 
+	// Hold gives nobody a token until then: the source has asked to be left alone.
+	Hold(until time.Time)
+
 	// Done ends the question about key. An answer must be at hand for all who share the budget by then.
 	Done(key extract.Key, outcome string, now time.Time)
 }
@@ -50,6 +53,9 @@ func (b Bucket) Take(_ extract.Key, now time.Time) cache.Grant {
 	}
 	return cache.NotYet
 }
+
+// Hold does nothing: within a process the source's breaker waits.
+func (b Bucket) Hold(time.Time) {}
 
 // Done does nothing: nobody shares the bucket.
 func (b Bucket) Done(extract.Key, string, time.Time) {}

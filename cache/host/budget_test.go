@@ -375,6 +375,61 @@ func TestBudgetOfLostFile(t *testing.T) {
 	}
 }
 
+// A folder that is removed while processes ask gives nobody another burst.
+func TestBudgetOfRemovedFolder(t *testing.T) {
+	dir, clock := t.TempDir(), &fakeClock{boot: "a", since: time.Hour}
+	first, second := openFake(t, dir, clock).Budget("crowd", 1, 5), openFake(t, dir, clock).Budget("crowd", 1, 5)
+	for n := range 4 {
+		if grant := first.Take(question(n), clock.now()); grant != cache.Granted {
+			t.Fatalf("question %d: grant %d", n, grant)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	for n, b := range []*Budget{second, first} {
+		if grant := b.Take(question(10+n), clock.now()); grant != cache.NotYet {
+			t.Errorf("process %d: grant %d once the folder was removed, want none", n, grant)
+		}
+	}
+	clock.since += 2 * time.Second
+	if grant := first.Take(question(20), clock.now()); grant != cache.Granted {
+		t.Errorf("grant %d after two tokens' time, want one", grant)
+	}
+}
+
+// What a source wants is heard by all processes, and by those that start later.
+func TestHold(t *testing.T) {
+	dir, clock := t.TempDir(), &fakeClock{boot: "a", since: time.Since(dawn)}
+	first, other := openFake(t, dir, clock).Budget("crowd", 1, 5), openFake(t, dir, clock).Budget("other", 1, 5)
+	first.Hold(clock.now().Add(time.Hour))
+	first.Hold(clock.now().Add(time.Minute)) // does not shorten it
+	later := openFake(t, dir, clock)
+	second := later.Budget("crowd", 1, 5)
+	for name, b := range map[string]*Budget{"first": first, "second": second} {
+		if grant := b.Take(question(1), clock.now()); grant != cache.NotYet || b.Delay(clock.now()) < 59*time.Minute {
+			t.Errorf("%s: grant %d, next try in %v", name, grant, b.Delay(clock.now()))
+		}
+	}
+	if grant := other.Take(question(2), clock.now()); grant != cache.Granted {
+		t.Errorf("another source: grant %d", grant)
+	}
+	if stats, err := later.Stats(t.Context()); err != nil || len(stats.Budgets) != 1 || !stats.Budgets[0].Held.IsZero() {
+		t.Errorf("stats %+v, %v", stats.Budgets, err)
+	}
+	clock.since += time.Hour + time.Second
+	if grant := second.Take(question(1), clock.now()); grant != cache.Granted {
+		t.Errorf("after it: grant %d", grant)
+	}
+	if stats, err := later.Stats(t.Context()); err != nil || len(stats.Budgets) != 2 || stats.Budgets[0].Held.IsZero() {
+		t.Errorf("stats %+v, %v", stats.Budgets, err)
+	}
+	clock.since -= 48 * time.Hour
+	if grant := second.Take(question(3), clock.now()); grant != cache.NotYet || second.Delay(clock.now()) > time.Hour {
+		t.Errorf("the clock went back two days: grant %d, next try in %v", grant, second.Delay(clock.now()))
+	}
+}
+
 func TestBudgetTokens(t *testing.T) {
 	clock := &fakeClock{boot: "a", since: time.Hour}
 	b := openFake(t, t.TempDir(), clock).Budget("crowd", 1, 5)

@@ -33,7 +33,10 @@ const (
 // ErrNewer says that the file was written by a later version of iocpipe, and is left alone.
 var ErrNewer = errors.New("written by a newer iocpipe")
 
-var errForeign = errors.New("not an iocpipe state file")
+var (
+	errForeign = errors.New("not an iocpipe state file")
+	errDamaged = damaged("found while it was used")
+)
 
 // steps lead from an empty file to the newest version; user_version counts those that were taken. New ones are added
 // at the end, and none is ever changed or takes away what earlier versions use: their processes may be running on.
@@ -105,10 +108,15 @@ CREATE TABLE health (
 	at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE marks (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+`, `
+CREATE TABLE holds ( -- sources that asked to be left alone
+	source TEXT PRIMARY KEY,
+	until  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 `}
 
-// markDamaged is in marks when a damaged file was there before, whose budgets nobody knows.
-const markDamaged = "damaged"
+// markLost is in marks when a file was there before that is damaged or gone, whose budgets nobody knows.
+const markLost = "damaged"
 
 // file is an open file.
 type file struct {
@@ -118,31 +126,37 @@ type file struct {
 	read  *sql.DB
 }
 
-// openFile opens the file in dir. When damaged is not nil, and still the file there, it is set aside first.
-func openFile(dir string, damaged os.FileInfo, tell func(error)) (*file, error) {
+// openFile opens the file in dir. When damaged is not nil, and still the file there, it is set aside first. again says
+// that there was a file before.
+func openFile(dir string, damaged os.FileInfo, again bool, tell func(error)) (*file, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	unlock := lockFolder(dir) // two processes must not both set aside, or both begin
 	defer unlock()
 	path := filepath.Join(dir, FileName)
-	var f *file
-	var err error
-	if info, e := os.Stat(path); damaged != nil && e == nil && os.SameFile(info, damaged) {
-		err = errors.New("damaged")
-	} else if f, err = connect(path); err == nil || !isDamage(err) {
-		return f, err
+	f, err := connectUnless(path, damaged)
+	if isDamage(err) {
+		aside, e := setAside(path, time.Now())
+		if e != nil {
+			return nil, errors.Join(err, e)
+		}
+		tell(fmt.Errorf("%s: %w: set aside as %s, and begun anew", path, err, filepath.Base(aside)))
+		f, err = connect(path)
+		again = true
 	}
-	aside, e := setAside(path, time.Now())
-	if e != nil {
-		return nil, errors.Join(err, e)
+	if err == nil && again {
+		_, err = f.write.Exec(`INSERT OR IGNORE INTO marks VALUES (?)`, markLost)
 	}
-	tell(fmt.Errorf("%s: %w: set aside as %s, and begun anew", path, err, filepath.Base(aside)))
-	if f, err = connect(path); err != nil {
-		return nil, err
-	}
-	_, err = f.write.Exec(`INSERT OR IGNORE INTO marks VALUES (?)`, markDamaged)
 	return f, err
+}
+
+// connectUnless is connect, unless the file at path is the one that is known to be damaged.
+func connectUnless(path string, known os.FileInfo) (*file, error) {
+	if info, err := os.Stat(path); known != nil && err == nil && os.SameFile(info, known) {
+		return nil, errDamaged
+	}
+	return connect(path)
 }
 
 // connect opens the file at path, creates or upgrades it.
