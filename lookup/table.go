@@ -140,6 +140,9 @@ func (t *Table) Want(s Sighting, now time.Time) SourceSet {
 	at := t.since(now)
 	if e := t.index[s.Key]; e != nil {
 		e.add(at, s.Outcome, t.hash(s.Host), s.Beside)
+		if s.Was == intel.Related { // another process's answer has named it
+			e.was = s.Was
+		}
 		e.stale = true
 		return 0
 	}

@@ -127,6 +127,16 @@ func TestTableRelatedWaitsBehindAll(t *testing.T) {
 	mustNext(t, table, 0, 0, ip(1))
 }
 
+// Another process's answer may name what waits here: its next sighting says so.
+func TestTableHearsThatWhatWaitsIsRelated(t *testing.T) {
+	table := newTestTable(0)
+	want(table, ip(1), 0, extract.Fail)
+	want(table, domain("quiet.example"), 0, extract.OK)
+	table.Want(Sighting{Key: ip(1), Context: extract.Context{Outcome: extract.Fail}, Was: intel.Related}, after(time.Second))
+	mustNext(t, table, 0, time.Second, domain("quiet.example"))
+	mustNext(t, table, 0, time.Second, ip(1))
+}
+
 func TestTableOldAnswersRank(t *testing.T) {
 	table := newTestTable(0)
 	table.Want(Sighting{Key: domain("benign.example"), Was: intel.Benign}, epoch)

@@ -265,6 +265,10 @@ func TestExplainWhileWaiting(t *testing.T) {
 			t.Errorf("explain does not say %q:\n%s", want, told)
 		}
 	}
+	told, _ = iocpipe(t, 0, "", "explain", address(5000), "--intel", source.URL, "--state", dir, "--rate", "1/1h")
+	if !strings.Contains(told, "does not wait in the 1 running processes") || !strings.Contains(told, " 39 others do; 0 left unasked") {
+		t.Errorf("explain of what nobody has seen:\n%s", told)
+	}
 	told, _ = iocpipe(t, 0, "", "explain", asked, "--intel", source.URL, "--state", dir)
 	if !strings.Contains(told, "answer · "+source.Host+": not known") {
 		t.Errorf("explain of what was asked:\n%s", told)
@@ -279,7 +283,7 @@ func TestExplainWhileWaiting(t *testing.T) {
 func TestQueuesOfTheDead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	old := filepath.Join(dir, "waiting-1.json")
+	old := filepath.Join(dir, "waiting-1.json.gz")
 	if err := os.WriteFile(old, []byte("[]"), 0o600); err != nil {
 		t.Fatal(err)
 	}
