@@ -13,6 +13,7 @@ import (
 	"iocpipe/extract"
 	"iocpipe/filter"
 	"iocpipe/filter/annotate"
+	"iocpipe/intel"
 	"iocpipe/lookup"
 	"iocpipe/sinks"
 )
@@ -67,14 +68,14 @@ type lateWay struct {
 }
 
 // newLateWay prepares what the flags ask for.
-func (f *lateFlags) newLateWay(out *output, maxRelated int, warn func(error)) (*lateWay, error) {
+func (f *lateFlags) newLateWay(out *output, maxRelated int, tell func(error)) (*lateWay, error) {
 	w := &lateWay{answers: make(chan lookup.Answer, 256), done: make(chan struct{}), annotator: annotate.New()}
 	w.annotator.MaxRelated = maxRelated
 	if f.late == "follow" {
 		w.follow = out
 	}
 	if f.hits != "" {
-		hits, err := sinks.OpenHits(f.hits, isURL(f.hits), warn)
+		hits, err := sinks.OpenHits(f.hits, isURL(f.hits), tell)
 		if err != nil {
 			return nil, fmt.Errorf("--hits: %w", err)
 		}
@@ -113,6 +114,9 @@ func (w *lateWay) run() {
 		for _, v := range w.late.Answered(a, w.know) {
 			for _, hit := range v.Hits() {
 				w.meet(hit)
+			}
+			if w.hits != nil && v.Finding.Verdict == intel.Malicious {
+				w.hits.Lose(v.Unmet)
 			}
 			if w.follow != nil {
 				w.follow.Insert(filter.AppendFollowUp(nil, w.annotator, v, time.Now()))

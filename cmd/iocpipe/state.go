@@ -88,11 +88,10 @@ func (f *sourceFlags) openState(stream *stream) *host.State {
 		return nil
 	}
 	state, err := host.Open(dir, host.Options{OnTrouble: func(err error) {
-		if err == nil {
-			stream.mended(theState)
-			return
+		if err != nil {
+			err = fmt.Errorf("state: %w", err)
 		}
-		stream.complainOf(theState, fmt.Errorf("state: %w", err))
+		stream.change(theState, err)
 	}})
 	if err != nil {
 		stream.complain(fmt.Errorf("state: %w; answers and budget are kept in memory alone", err))

@@ -66,6 +66,15 @@ func (s *stream) complainOf(about string, err error) {
 	fmt.Fprintf(s.con.stderr, "iocpipe: %v\n", err)
 }
 
+// change is complainOf, or mended when err is nil.
+func (s *stream) change(about string, err error) {
+	if err == nil {
+		s.mended(about)
+		return
+	}
+	s.complainOf(about, err)
+}
+
 // mended takes back the complaint about something.
 func (s *stream) mended(about string) {
 	s.mu.Lock()
