@@ -87,14 +87,15 @@ func (f *sourceFlags) openState(stream *stream) *host.State {
 		}
 		return nil
 	}
-	state, err := host.Open(dir, host.Options{OnTrouble: func(err error) {
+	state, err := host.Open(dir, host.Options{Lease: 2 * f.longest, OnTrouble: func(err error) {
 		if err != nil {
 			err = fmt.Errorf("state: %w", err)
 		}
 		stream.change(theState, err)
 	}})
 	if err != nil {
-		stream.complain(fmt.Errorf("state: %w; answers and budget are kept in memory alone", err))
+		f.unusable = dir
+		stream.complain(fmt.Errorf("state: %w; answers and budget are kept in memory alone, and one process at a time asks", err))
 		return nil
 	}
 	return state
