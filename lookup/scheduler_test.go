@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -346,6 +347,25 @@ func TestSchedulerBreaker(t *testing.T) {
 		if n := s.Stats().Sources[0].Failed; n != 11 {
 			t.Errorf("%d failed, want 11", n)
 		}
+	})
+}
+
+// A source that is down gets one probe at a time, however many requests its budget allows at once.
+func TestSchedulerProbesOneAtATime(t *testing.T) {
+	var asked atomic.Int64
+	p := &provider{answer: func(context.Context, extract.Key) (intel.Report, error) {
+		time.Sleep(10*time.Second + time.Duration(asked.Add(1))*time.Millisecond) // one fails after the other
+		return intel.Report{}, errDown
+	}}
+	sources := []Source{{Name: "a", Provider: p, Types: extract.AllTypes, Rate: 1, Burst: 5}}
+	running(t, Options{Sources: sources}, func(t *testing.T, s *Scheduler) {
+		wantMany(s, 100)
+		pass(firstProbe + 10*time.Second)
+		before := p.count()
+		if pass(9 * time.Second); p.count() != before+1 {
+			t.Errorf("%d probes at once, want 1", p.count()-before)
+		}
+		pass(time.Minute)
 	})
 }
 

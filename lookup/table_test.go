@@ -166,6 +166,26 @@ func TestTableErrorsPauseTheValue(t *testing.T) {
 	}
 }
 
+// Values that failed together are not asked again together.
+func TestTablePausesDiffer(t *testing.T) {
+	table := newTestTable(0)
+	const values = 100
+	for i := range values {
+		want(table, ip(i<<8), 0, extract.Fail)
+	}
+	for range values {
+		key, _, _ := table.Next(0, after(0))
+		table.Fail(key, after(0))
+	}
+	shortest, longest := table.entries[0].retry, table.entries[0].retry
+	for _, e := range table.entries {
+		shortest, longest = min(shortest, e.retry), max(longest, e.retry)
+	}
+	if shortest < 3.75 || longest > 6.25 || longest-shortest < 1 {
+		t.Errorf("pauses from %v to %v, want them spread around 5 s", shortest.duration(), longest.duration())
+	}
+}
+
 func TestTableReleaseAsksAgain(t *testing.T) {
 	table := newTestTable(0)
 	want(table, ip(1), 0, extract.Fail)
@@ -183,8 +203,8 @@ func TestTableEveryTwentiethIsTheOldest(t *testing.T) {
 	}
 	for n := 1; ; n++ {
 		if key, _, _ := table.Next(0, after(2*time.Second)); key == old {
-			if n != oldestTurn {
-				t.Errorf("ask %d went to the oldest, want ask %d", n, oldestTurn)
+			if n != 20 {
+				t.Errorf("ask %d went to the oldest, want ask 20", n)
 			}
 			return
 		}

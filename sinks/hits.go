@@ -159,6 +159,13 @@ func (h *Hits) Lose(n int64) {
 	h.lost += n
 }
 
+// Lost returns how many records were lost so far.
+func (h *Hits) Lost() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lost
+}
+
 // full reports whether there is no room for another record. It rather forgets what was told than what was not.
 func (h *Hits) full() bool {
 	if len(h.records) >= maxRecords {
@@ -296,9 +303,7 @@ func (h *Hits) Close() (lost int64) {
 	end := time.AfterFunc(closeFor, h.giveUp)
 	defer end.Stop()
 	<-h.done
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.lost
+	return h.Lost()
 }
 
 // A poster posts records to a URL.

@@ -201,8 +201,12 @@ func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Ski
 	case skip == extract.Allowed:
 		return false
 	case found.Verdict == intel.Related:
-		fmt.Fprintf(w, "    related · named by malicious %s (%s, %s), not itself reported\n",
-			annotate.Safe(found.Via.Value), annotate.Safe(found.Source), found.Relation)
+		seen := ""
+		if !found.Seen.IsZero() {
+			seen = " " + found.Seen.UTC().Format(time.DateOnly)
+		}
+		fmt.Fprintf(w, "    related · named by malicious %s (%s, %s%s), not itself reported\n",
+			annotate.Safe(found.Via.Value), annotate.Safe(found.Source), found.Relation, seen)
 	case found.Verdict != intel.NoVerdict:
 		fmt.Fprintf(w, "    %s · %s\n", found.Verdict, annotate.Safe(found.Source))
 	}
