@@ -98,7 +98,7 @@ func (f *filterFlags) validate() error {
 	if err := f.in.validate(); err != nil {
 		return err
 	}
-	if err := f.late.validate(); err != nil {
+	if err := f.late.validate(f.sources.insecureHTTP); err != nil {
 		return err
 	}
 	return f.sources.validate()
