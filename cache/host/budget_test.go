@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -356,6 +357,32 @@ func TestStats(t *testing.T) {
 	if len(stats.Budgets) != 1 || stats.Budgets[0].Left < 3.9 || stats.Budgets[0].Left > 4 {
 		t.Errorf("budgets %+v", stats.Budgets)
 	}
+}
+
+// Processes that write at the same time wait for each other: none of them takes that for trouble.
+func TestWritersWaitForEachOther(t *testing.T) {
+	const processes, takes = 4, 40
+	dir := t.TempDir()
+	var working sync.WaitGroup
+	for p := range processes {
+		s, err := Open(dir, Options{OnTrouble: func(err error) { t.Errorf("process %d: %v", p, err) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		b := s.Budget("crowd", 1e6, 1e6)
+		working.Go(func() {
+			for n := range takes {
+				key := question(1000*p + n)
+				if grant := b.Take(key, time.Now()); grant != cache.Granted {
+					t.Errorf("process %d: grant %d for question %d", p, grant, n)
+				}
+				s.Put(key, answerNow("crowd", 1))
+				b.Done(key, "benign", time.Now())
+			}
+		})
+	}
+	working.Wait()
 }
 
 // The budget of a file that was lost is empty at first, and fills.
