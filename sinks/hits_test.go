@@ -158,6 +158,40 @@ func TestHitsOfSeveralProcesses(t *testing.T) {
 	}
 }
 
+// What another process is just writing is waited for, and not written again.
+func TestHitsFileIsLocked(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hits.ndjson")
+	c, err := openCarrier(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock(other)
+	delivered := make(chan error)
+	go func() {
+		_, err := c.deliver(context.Background(), "a", []byte(`{"id":"a"}`+"\n"))
+		delivered <- err
+	}()
+	select {
+	case err := <-delivered:
+		t.Fatalf("did not wait: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	if _, err := other.WriteString(`{"id":"a"}` + "\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = other.Close()
+	if err := <-delivered; err != nil {
+		t.Fatal(err)
+	}
+	if n := len(readRecords(t, path)); n != 1 {
+		t.Errorf("%d records", n)
+	}
+}
+
 // A file may be moved away at any time, and may end in half a line of somebody who was killed.
 func TestHitsFileIsRotatedAndTorn(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hits.ndjson")

@@ -44,7 +44,7 @@ var (
 // The ids of answers, relations and removed grow with each write, so that they tell what is new as well as what is
 // oldest. Times are Unix milliseconds, but for leases and budgets: see [clock].
 var steps = []string{`
-CREATE TABLE answers (
+CREATE TABLE IF NOT EXISTS answers (
 	id      INTEGER PRIMARY KEY AUTOINCREMENT,
 	type    TEXT NOT NULL,
 	value   TEXT NOT NULL,
@@ -56,7 +56,7 @@ CREATE TABLE answers (
 	report  TEXT NOT NULL, -- a report line
 	UNIQUE (value, type, source)
 ) STRICT;
-CREATE TABLE relations (
+CREATE TABLE IF NOT EXISTS relations (
 	id     INTEGER PRIMARY KEY AUTOINCREMENT,
 	type   TEXT NOT NULL,
 	value  TEXT NOT NULL,
@@ -65,14 +65,14 @@ CREATE TABLE relations (
 	seen   INTEGER NOT NULL, -- 0: not known
 	UNIQUE (value, type)
 ) STRICT;
-CREATE INDEX relations_answer ON relations (answer);
-CREATE TABLE removed (
+CREATE INDEX IF NOT EXISTS relations_answer ON relations (answer);
+CREATE TABLE IF NOT EXISTS removed (
 	id    INTEGER PRIMARY KEY AUTOINCREMENT,
 	type  TEXT NOT NULL,
 	value TEXT NOT NULL,
 	at    INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE asked (
+CREATE TABLE IF NOT EXISTS asked (
 	id      INTEGER PRIMARY KEY AUTOINCREMENT,
 	at      INTEGER NOT NULL,
 	type    TEXT NOT NULL,
@@ -82,7 +82,7 @@ CREATE TABLE asked (
 	outcome TEXT NOT NULL, -- empty: in flight, or its process died
 	took    INTEGER NOT NULL -- milliseconds
 ) STRICT;
-CREATE TABLE leases (
+CREATE TABLE IF NOT EXISTS leases (
 	type   TEXT NOT NULL,
 	value  TEXT NOT NULL,
 	owner  TEXT NOT NULL,
@@ -90,7 +90,7 @@ CREATE TABLE leases (
 	until  INTEGER NOT NULL,
 	PRIMARY KEY (value, type)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE budgets (
+CREATE TABLE IF NOT EXISTS budgets (
 	source     TEXT PRIMARY KEY,
 	boot       TEXT NOT NULL,
 	due        INTEGER NOT NULL, -- nanoseconds: when the bucket will be full
@@ -101,15 +101,15 @@ CREATE TABLE budgets (
 	per_second REAL NOT NULL,
 	burst      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE health (
+CREATE TABLE IF NOT EXISTS health (
 	source TEXT PRIMARY KEY,
 	up     INTEGER NOT NULL,
 	note   TEXT NOT NULL,
 	at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE marks (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 `, `
-CREATE TABLE holds ( -- sources that asked to be left alone
+CREATE TABLE IF NOT EXISTS holds ( -- sources that asked to be left alone
 	source TEXT PRIMARY KEY,
 	until  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -141,7 +141,7 @@ func openFile(dir string, damaged os.FileInfo, again bool, tell func(error)) (*f
 		if e != nil {
 			return nil, errors.Join(err, e)
 		}
-		tell(fmt.Errorf("%s: %w: set aside as %s, and begun anew", path, err, filepath.Base(aside)))
+		tell(fmt.Errorf("%w: set aside as %s, and begun anew", err, filepath.Base(aside)))
 		f, err = connect(path)
 		again = true
 	}
@@ -154,7 +154,7 @@ func openFile(dir string, damaged os.FileInfo, again bool, tell func(error)) (*f
 // connectUnless is connect, unless the file at path is the one that is known to be damaged.
 func connectUnless(path string, known os.FileInfo) (*file, error) {
 	if info, err := os.Stat(path); known != nil && err == nil && os.SameFile(info, known) {
-		return nil, errDamaged
+		return nil, fmt.Errorf("%s: %w", path, errDamaged)
 	}
 	return connect(path)
 }
@@ -300,9 +300,13 @@ func (d damaged) Error() string { return "damaged: " + string(d) }
 // isDamage reports whether err says that the file is damaged, or not ours.
 func isDamage(err error) bool {
 	var found damaged
-	code := sqliteCode(err)
-	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB || errors.Is(err, errForeign) ||
-		errors.As(err, &found)
+	switch sqliteCode(err) {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return true
+	case sqlite3.SQLITE_ERROR: // which says all kinds of things
+		return strings.Contains(err.Error(), "no such table") || strings.Contains(err.Error(), "no such column")
+	}
+	return errors.Is(err, errForeign) || errors.As(err, &found)
 }
 
 // isCanceled reports whether err only says that somebody stopped waiting.

@@ -193,6 +193,23 @@ func TestDamageIsMetLater(t *testing.T) {
 	}
 }
 
+// A file that lacks a table is damaged, though every page of it is whole.
+func TestLackingTableIsDamage(t *testing.T) {
+	dir := t.TempDir()
+	var told troubles
+	s := openTest(t, dir, Options{OnTrouble: told.tell})
+	if _, err := raw(t, dir).Exec(`DROP TABLE answers`); err != nil {
+		t.Fatal(err)
+	}
+	s.Put(ip("203.0.113.1"), answerNow("one", -1))
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.Get(ip("203.0.113.1")); !ok || len(setAsideFiles(t, dir)) == 0 || len(told.told()) == 0 {
+		t.Errorf("set aside %v, told %v", setAsideFiles(t, dir), told.told())
+	}
+}
+
 func TestReplacedFile(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, dir, Options{})
