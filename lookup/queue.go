@@ -31,9 +31,13 @@ func (s *Scheduler) Snapshot(n int) Snapshot {
 	snapshot := Snapshot{Waiting: stats.Waiting, Evicted: stats.Evicted, Queue: make([]Queued, 0, min(n, len(ranking)))}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	place := 1
 	for i, r := range ranking[:min(n, len(ranking))] {
 		if e := s.table.index[r.key]; e != nil { // else it was answered, or left, meanwhile
-			snapshot.Queue = append(snapshot.Queue, s.queued(e, i+1, now))
+			snapshot.Queue = append(snapshot.Queue, s.queued(e, place, now))
+			if !e.asking {
+				place++
+			}
 		}
 		if i%scanStep == scanStep-1 {
 			s.table.breathe()
