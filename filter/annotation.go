@@ -254,25 +254,24 @@ func (a *Annotation) tell(line []byte, verdict intel.Verdict, event bool, place 
 	if late || a.Hits != nil {
 		place = place.stated(line)
 	}
-	who := func(key extract.Key) string { return witness(context.Host, line, event, key.Value, &a.parser) }
 	if late {
 		for _, s := range a.unknown {
-			a.Late.Pass(s.Key, place, who(s.Key))
+			a.Late.Pass(s.Key, place, witness(context.Host, line, event, s.Value, &a.parser))
 		}
 	}
 	if malicious {
-		a.tellMalicious(who, place)
+		a.tellMalicious(line, event, context.Host, place)
 	}
 }
 
 // tellMalicious tells of each malicious indicator of a line who met it: the scheduler, and Hits.
-func (a *Annotation) tellMalicious(who func(extract.Key) string, place Place) {
+func (a *Annotation) tellMalicious(line []byte, event bool, private string, place Place) {
 	for i, h := range a.hits {
 		again := slices.ContainsFunc(a.hits[:i], func(o annotate.Hit) bool { return o.Key == h.Key })
 		if h.Finding.Verdict != intel.Malicious || again {
 			continue
 		}
-		host := who(h.Key)
+		host := witness(private, line, event, h.Value, &a.parser)
 		if a.Know.Scheduler != nil && host != "" {
 			a.Know.Scheduler.Met(host)
 		}
