@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	// slack is how late a request may come to its source after its token was taken, on this host's account. It is
-	// taken off the burst: else tokens that were taken one by one could be met by the source all at once.
-	slack = 100 * time.Millisecond
+	// minSlack and maxSlack bound [slack].
+	minSlack, maxSlack = 100 * time.Millisecond, time.Second
 
 	// maxJitter bounds by how much processes wait at random after a token came.
 	maxJitter = 250 * time.Millisecond
@@ -39,8 +38,15 @@ type meter struct{ interval, tolerance time.Duration }
 func newMeter(perSecond float64, burst int) meter {
 	const forever = math.MaxInt64 / 8 // so that sums do not overflow
 	interval := min(float64(time.Second)/perSecond, forever)
-	tolerance := min(float64(burst-1)*interval, forever) - float64(slack)
-	return meter{time.Duration(interval), time.Duration(max(tolerance, 0))}
+	tolerance := min(float64(burst-1)*interval, forever)
+	return meter{time.Duration(interval), time.Duration(max(tolerance-slack(tolerance), 0))}
+}
+
+// slack is how late a request may come to its source after its token was taken, on this host's account (it is busy, the
+// connection slow): a third of the time that a burst is ahead. It is taken off the burst: else tokens that were taken one
+// by one could be met by the source all at once.
+func slack(tolerance float64) float64 {
+	return max(float64(minSlack), min(tolerance/3, float64(maxSlack)))
 }
 
 // empty is the due, from now on, of a bucket without any token.

@@ -81,7 +81,7 @@ func TestMeter(t *testing.T) {
 		late := slices.Clone(times)
 		for i := range late { // requests that are late on their way, but for a burst that has no room for it
 			if m.tolerance > 0 {
-				late[i] += time.Duration(rng.Int64N(int64(slack)))
+				late[i] += time.Duration(rng.Int64N(int64(slack(float64(burst-1) * float64(m.interval)))))
 			}
 		}
 		slices.Sort(late)
@@ -157,7 +157,7 @@ func TestBudgetOutlivesProcesses(t *testing.T) {
 	if asked != 4 { // the fifth comes a moment later
 		t.Errorf("%d requests at once in ten runs, with a burst of 5", asked)
 	}
-	c.since += slack
+	c.since += maxSlack
 	if grant := openFake(t, dir, c).Budget("one", 0.1, 5).Take(question(99), c.now()); grant != cache.Granted {
 		t.Errorf("the fifth: %v", grant)
 	}
