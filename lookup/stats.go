@@ -103,6 +103,9 @@ type Explanation struct {
 	Worth       float64 // of a malicious answer, in annotated sightings
 	Parts       []Part  // what Probability was made of
 
+	// AlikeAnswers and AlikeMalicious are what indicators with the same Parts have shown.
+	AlikeAnswers, AlikeMalicious int
+
 	// GroupAnswers and GroupMalicious are what its neighbourhood or registered domain has shown.
 	GroupAnswers, GroupMalicious int
 
@@ -121,7 +124,7 @@ const maxAskIn = 365 * 24 * time.Hour
 
 // explain tells why e stands at place.
 func (t *Table) explain(e *entry, place int, at seconds) Explanation {
-	evidence := t.groups.of(e.group)
+	evidence, alike := t.groups.of(e.group), t.alike.of(t.allTraits(e, at).group())
 	return Explanation{
 		Seen:           int(e.n),
 		Asking:         e.asking,
@@ -130,6 +133,8 @@ func (t *Table) explain(e *entry, place int, at seconds) Explanation {
 		Probability:    e.p,
 		Worth:          e.worth(at),
 		Parts:          t.parts(e, at),
+		AlikeAnswers:   int(alike.answers),
+		AlikeMalicious: int(alike.malicious),
 		GroupAnswers:   int(evidence.answers),
 		GroupMalicious: int(evidence.malicious),
 		AskIn:          max(0, (e.retry - at).duration()),

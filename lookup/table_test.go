@@ -272,8 +272,9 @@ func TestTableSuspicionSpreads(t *testing.T) {
 	}
 	for name, p := range map[string]float64{
 		"host that met something":        probability(func(t *Table) { t.Met("10.0.0.9", epoch) }),
-		"host of a malicious answer":     probability(answered(domain("other.test"), "10.0.0.9", intel.Malicious)),
-		"registered domain is malicious": probability(answered(domain("www.example.com"), "", intel.Malicious)),
+		"host of a malicious answer":     probability(answered(domain("login.top"), "10.0.0.9", intel.Malicious)),
+		"registered domain is malicious": probability(answered(domain("deep.in.www.example.com"), "", intel.Malicious)),
+		"looks like something malicious": probability(answered(domain("www.example.org"), "", intel.Malicious)),
 	} {
 		if p <= base {
 			t.Errorf("%s: probability %.4f, want above %.4f", name, p, base)
@@ -282,12 +283,43 @@ func TestTableSuspicionSpreads(t *testing.T) {
 	for name, p := range map[string]float64{
 		"another host met something":    probability(func(t *Table) { t.Met("10.0.0.8", epoch) }),
 		"too long ago":                  probability(func(t *Table) { t.Met("10.0.0.9", after(-601*time.Second)) }),
-		"another registered domain":     probability(answered(domain("www.example.org"), "", intel.Malicious)),
-		"registered domain is harmless": probability(answered(domain("www.example.com"), "", intel.Benign)),
+		"another registered domain":     probability(answered(domain("login.top"), "", intel.Malicious)),
+		"registered domain is harmless": probability(answered(domain("deep.in.www.example.com"), "", intel.Benign)),
+		"looks like something harmless": probability(answered(domain("www.example.org"), "", intel.Benign)),
 	} {
 		if p > base {
 			t.Errorf("%s: probability %.4f, want at most %.4f", name, p, base)
 		}
+	}
+}
+
+// Answers tell of what looks the same, and of nothing else: whoever floods the log devalues his own kind alone.
+func TestTableFloodDevaluesItself(t *testing.T) {
+	table := newTestTable(0)
+	rank := func(key extract.Key) float64 {
+		e := table.index[key]
+		table.refresh(e, 0)
+		return e.score
+	}
+	bait, plain := domain("secure-login.top"), domain("secure-login.org")
+	want(table, bait, 0, extract.OK)
+	want(table, plain, 0, extract.OK)
+	before := rank(plain)
+	if rank(bait) <= before {
+		t.Fatal("bait under an abused top-level domain is not worth more than elsewhere")
+	}
+	for i := range 40 {
+		key := domain(fmt.Sprintf("verify%d.top", i))
+		want(table, key, 0, extract.OK)
+		table.index[bait].asking, table.index[plain].asking = true, true // leave them alone
+		if got, _, ok := table.Next(0, epoch); !ok || got != key {
+			t.Fatalf("asked %v", got)
+		}
+		table.index[bait].asking, table.index[plain].asking = false, false
+		table.Answer(0, key, intel.NoVerdict, nil, epoch)
+	}
+	if rank(bait) >= before || rank(plain) != before {
+		t.Errorf("after 40 answers about the flood: %.4f, and elsewhere %.4f, which was %.4f", rank(bait), rank(plain), before)
 	}
 }
 

@@ -189,6 +189,9 @@ func (e *explainer) waiting(q lookup.Queued) {
 	for _, part := range q.Parts {
 		fmt.Fprintf(w, "      %+.1f %s\n", part.Weight, part.Name)
 	}
+	if q.AlikeAnswers > 0 {
+		fmt.Fprintf(w, "      others that look the same: %d answers, %d malicious\n", q.AlikeAnswers, q.AlikeMalicious)
+	}
 	if q.GroupAnswers > 0 {
 		fmt.Fprintf(w, "      its neighbourhood: %d answers, %d malicious\n", q.GroupAnswers, q.GroupMalicious)
 	}
