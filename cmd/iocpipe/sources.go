@@ -43,6 +43,8 @@ type sourceFlags struct {
 	insecureHTTP bool
 
 	configured []sourceConfig
+	longest    time.Duration // that a question may take
+	unusable   string        // the folder of a state that was meant and cannot be used
 }
 
 // addWhere declares the flags that say who is talked to; add those of asking, too.
@@ -125,13 +127,14 @@ func (f *sourceFlags) network(source string) (network, error) {
 	if u, err := url.Parse(source); err == nil && u.User != nil {
 		return network{}, usagef("--intel: a URL with a user or password can be read by everyone on this host; the API needs neither")
 	}
-	var timeout time.Duration
+	timeout := threatcrowd.DefaultTimeout
 	if settings.Timeout != "" {
 		var err error
-		if timeout, err = time.ParseDuration(settings.Timeout); err != nil {
-			return network{}, usagef("sources: timeout: %v", err)
+		if timeout, err = time.ParseDuration(settings.Timeout); err != nil || timeout <= 0 {
+			return network{}, usagef("sources: timeout %q of %s: say a time such as 20s", annotate.Safe(settings.Timeout), hostOf(source))
 		}
 	}
+	f.longest = max(f.longest, timeout)
 	client, err := threatcrowd.New(threatcrowd.Config{
 		BaseURL: source, ProxyURL: settings.Proxy, CAFile: settings.CA, Timeout: timeout,
 		UserAgent: "iocpipe/" + version(), InsecureHTTP: f.insecureHTTP,
@@ -235,11 +238,16 @@ func (f *sourceFlags) knowledge(networks []network, state *host.State, onHealth 
 		memory.Over(state)
 	}
 	know := &filter.Knowledge{Cache: memory, Providers: make(map[string]filter.Provider), RelationAge: f.relationAge}
+	alone := host.Alone(f.unusable)
 	for _, n := range networks {
-		if state != nil {
+		switch {
+		case state != nil:
 			n.Budget = state.Budget(n.Name, float64(n.Rate), n.Burst)
+		case f.unusable != "":
+			n.Budget = lookup.NewSolo(n.Rate, n.Burst, alone)
 		}
 		know.Sources = append(know.Sources, n.Source)
+		memory.Order = append(memory.Order, n.Name)
 		know.Providers[n.Name] = filter.Provider{Origin: intel.FromThreatCrowd, Name: n.shown, Lifetimes: n.lifetimes}
 	}
 	if len(networks) == 0 {
