@@ -57,7 +57,8 @@ func (s *Scanner) hashContext(t []byte, start, end int) Rule {
 		return Digits
 	}
 	before, gap := wordBefore(t, start)
-	if gap > 0 && len(before) > 0 && otherHashWords.in(alias(before)) || fieldNames(s.context(), otherHashWords) {
+	if gap > 0 && len(before) > 0 && (otherHashWords.in(alias(before)) || isImportHash(t[:start-gap])) ||
+		fieldNames(s.context(), otherHashWords) || inCertificate(t, end) {
 		return OtherHash
 	}
 	if fieldNames(s.context(), hashWords) {
@@ -69,10 +70,34 @@ func (s *Scanner) hashContext(t []byte, start, end int) Rule {
 	if gap > 0 && len(before) > 0 && idWords.in(alias(before)) && !hashWords.in(alias(before)) {
 		return TraceID
 	}
-	if isTraceParent(t, start, end) || isRequestList(t, start) || isResourcePath(t, start) {
+	if isTraceParent(t, start, end) || isRequestList(t, start) || isResourcePath(t, start) || isCursor(t[end:]) {
 		return TraceID
 	}
 	return Accepted
+}
+
+// isImportHash recognises the words "import hash" that end before.
+func isImportHash(before []byte) bool {
+	n := len(before) - len("import hash")
+	return n >= 0 && hasFoldPrefix(before[n:], "import") && hasFoldPrefix(before[n+len("import "):], "hash")
+}
+
+// inCertificate reports whether a certificate's subject stands within two columns behind t[end], as in Zeek's x509.log:
+// (fingerprint) 3 (serial number) CN=www.example.com.
+func inCertificate(t []byte, end int) bool {
+	const columns, longest = 3, 44
+	for range columns {
+		if end == len(t) || t[end] != '\t' {
+			return false
+		}
+		from := end + 1
+		for end = from; end < len(t) && end-from < longest && class[t[end]]&isAlnum != 0; end++ {
+		}
+		if end > from && end < len(t) && t[end] == '=' {
+			return true
+		}
+	}
+	return false
 }
 
 // variedDigits reports whether the digits are neither all decimal nor all F: counters, keys of zeros and masks.
@@ -85,11 +110,16 @@ func variedDigits(digits []byte) bool {
 	return letter && notF
 }
 
-// isTraceParent recognises the W3C trace context form 00-(32 digits)-(16 digits)-(2 digits).
+// isTraceParent recognises the trace in the form of W3C, 00-(32 digits)-(16 digits)-(2 digits), and in that of Zipkin,
+// (32 digits)-(16 digits)-1.
 func isTraceParent(t []byte, start, end int) bool {
-	const tail = len("-00f067aa0ba902b7-01")
-	return end-start == 32 && start >= 3 && t[start-1] == '-' && t[start-3] == '0' && t[start-2] == '0' &&
-		len(t) >= end+tail && t[end] == '-' && t[end+17] == '-'
+	const span = len("-00f067aa0ba902b7")
+	return end-start == 32 && len(t) > end+span && t[end] == '-' && t[end+span] == '-' && allHex(t[end+1:end+span])
+}
+
+// isCursor recognises the identifiers in a cursor of journald, s=(32 digits);i=1;b=(32 digits);m=1, by what follows.
+func isCursor(after []byte) bool {
+	return bytes.HasPrefix(after, []byte(";i=")) || bytes.HasPrefix(after, []byte(";m="))
 }
 
 // isRequestList recognises the identifiers of user and tenant that OpenStack writes behind a request's:

@@ -50,15 +50,22 @@ func isOctet(digits []byte, value int) bool {
 
 // dotted handles t[start:end], a word of digits and dots only that holds at least one dot.
 func (s *Scanner) dotted(t []byte, start, end int) {
+	from := start
 	for start < end && t[start] == '.' {
 		start++
 	}
 	for start < end && t[end-1] == '.' {
 		end--
 	}
+	if dots := bytes.LastIndex(t[start:end], []byte("..")); dots >= 0 {
+		start += dots + len("..") // behind a leader
+	}
 	word := t[start:end]
 	rule := parseIPv4(word)
-	if rule == NumberRun {
+	switch {
+	case rule == Accepted && start == from+1:
+		rule = NumberRun // .1.3.6.1: an object identifier from the root on
+	case rule == NumberRun:
 		if cut := portAfterDot(t, start, end); cut > 0 {
 			s.emit(IP, word[:cut], start, start+cut)
 			return
@@ -107,6 +114,15 @@ func (s *Scanner) addressesBetweenDashes(t []byte, start, end int) {
 			rule = Accepted
 		}
 		previous = rule
+	}
+}
+
+// addressBehindDots handles an address behind a word and the dots of a leader: address.....192.0.2.1.
+func (s *Scanner) addressBehindDots(t []byte, start, end int) {
+	if dots := bytes.LastIndex(t[start:end], []byte("..")); dots > 0 {
+		if tail := start + dots + len(".."); tail < end && marksOf(t[tail:end])&(isLetter|isDash) == 0 {
+			s.dotted(t, tail, end)
+		}
 	}
 }
 
@@ -178,28 +194,44 @@ func (s *Scanner) versionContext(t []byte, start, end int) Rule {
 	switch last := t[start-1]; {
 	case last == '~' || last == '^':
 		return Version // Package_for_KB3121255~31bf3856ad364e35~amd64~~6.1.1.0, ^1.2.3.4
-	case last == '=' && start > 1 && (t[start-2] == '>' || t[start-2] == '<' || t[start-2] == '~'):
+	case last == '=' && start > 1 && bytes.IndexByte([]byte("=><~!"), t[start-2]) >= 0:
 		return Version // >=1.2.3.4
-	case last == ':' && isImageTag(t, start-1) && !(end < len(t) && t[end] == ':'):
+	case last == ':' && (isImageTag(t, start-1) && !(end < len(t) && t[end] == ':') || isArchive(t[:start-1])):
+		return Version
+	case last == '|' && isHeaderVersion(t, start), last == '/' && fieldNames(s.context(), agentWords),
+		bytes.HasSuffix(t[:start], []byte("§")):
 		return Version
 	}
 	before, gap := wordBefore(t, start)
-	if len(before) == 0 {
+	switch {
+	case len(before) == 0:
 		return Accepted
-	}
-	if t[start-1] == '/' && gap == 1 && isProduct(before) {
+	case t[start-1] == '/' && gap == 1 && (isProduct(before) || agents.has(before)):
 		return Version // Chrome/78.0.3904.108
-	}
-	if versionWords.has(before) {
+	case versionWords.has(before), isVersionField(alias(before)):
 		return Version
 	}
 	return Accepted
 }
 
-// isVersionField reports whether a field's name ends so, such as user_agent.version and fileVersion.
+// isVersionField reports whether a field's or key's name ends so, such as user_agent.version and fileVersion.
 func isVersionField(field string) bool {
 	n := len(field) - len("version")
 	return n >= 0 && strings.EqualFold(field[n:], "version")
+}
+
+// isArchive recognises the archive before a version in a Java stack trace: ~[spring-web.jar:5.3.1.2], ~[classes/:1.2.3.4].
+func isArchive(before []byte) bool {
+	return bytes.HasSuffix(before, []byte(".jar")) || bytes.HasSuffix(before, []byte("classes/"))
+}
+
+// isHeaderVersion reports whether the fourth part of a CEF or LEEF header begins at t[start], the version of a product:
+// CEF:0|Vendor|Product|1.0.2.3|.
+func isHeaderVersion(t []byte, start int) bool {
+	const longest = 256
+	before := t[max(0, start-longest):start]
+	header := bytes.LastIndex(before, []byte("EF:"))
+	return header > 0 && bytes.Count(before[header:], []byte("|")) == 3
 }
 
 // isImageTag reports whether the colon at t[colon] parts the last name of a container image from its tag:
@@ -218,16 +250,25 @@ func isProduct(word []byte) bool {
 	return isUpper(word[0]) && bytes.ContainsFunc(word, func(r rune) bool { return r >= 'a' && r <= 'z' })
 }
 
-// maxGap is how many separators may stand between a word and what it says something about.
-const maxGap = 4
+// maxGap is how many separators may stand between a word and what it says something about, a run of blanks counting as
+// one; maxGapBytes is how many bytes they may have.
+const (
+	maxGap      = 4
+	maxGapBytes = 16
+)
 
 // wordBefore returns the letters, digits, hyphens and underscores that end within maxGap separators before t[start],
-// and how many separators there are. Words longer than any it could be compared with come back cut off at the front.
+// and how many bytes those have. Words longer than any it could be compared with come back cut off at the front.
 func wordBefore(t []byte, start int) (word []byte, gap int) {
 	end := start
-	for end > 0 && gap < maxGap && class[t[end-1]]&isAlnum == 0 {
-		end, gap = end-1, gap+1
+	for separators := 0; end > 0 && class[t[end-1]]&isAlnum == 0 && start-end < maxGapBytes; end-- {
+		if end == start || !isSpace(t[end-1]) || !isSpace(t[end]) {
+			if separators++; separators > maxGap {
+				break
+			}
+		}
 	}
+	gap = start - end
 	from := end
 	for from > 0 && end-from < 24 && class[t[from-1]]&(isAlnum|isDash) != 0 {
 		from--
@@ -309,10 +350,19 @@ func parseIPv6(t []byte, start, end int) (addr netip.Addr, stop int, rule Rule) 
 	if isEUI64(word) {
 		return addr, stop, HardwareAddr
 	}
-	if !inAssignedRange(addr) && bytes.Count(word, []byte(":")) < 6 {
+	if !inAssignedRange(addr) && bytes.Count(word, []byte(":")) < 6 && !writtenAsAddress(t, start, stop) {
 		return addr, stop, NotAssigned
 	}
 	return addr, stop, Accepted
+}
+
+// writtenAsAddress reports whether what stands around t[start:end] leaves no doubt: [::]:443 and ::/0.
+func writtenAsAddress(t []byte, start, end int) bool {
+	rest := t[end:]
+	digitAt := func(i int) bool { return i < len(rest) && class[rest[i]]&isDigit != 0 }
+	return start > 0 && t[start-1] == '[' && bytes.HasPrefix(rest, []byte("]:")) && digitAt(2) ||
+		len(rest) > 0 && rest[0] == '/' && digitAt(1) &&
+			(start == 0 || class[t[start-1]]&(inWord|isJoint) == 0)
 }
 
 // isEUI64 reports whether word is eight pairs of digits: a hardware address rather than an IPv6 one.

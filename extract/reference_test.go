@@ -21,7 +21,7 @@ import (
 var (
 	wordPattern    = regexp.MustCompile(`[0-9A-Za-z._-]+`)
 	colonPattern   = regexp.MustCompile(`[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*`)
-	quadPattern    = regexp.MustCompile(`^\.*([0-9]+\.[0-9]+\.[0-9]+\.[0-9]+)\.*$`)
+	quadPattern    = regexp.MustCompile(`^(\.*)([0-9]+\.[0-9]+\.[0-9]+\.[0-9]+)\.*$`)
 	alnumPattern   = regexp.MustCompile(`[0-9A-Za-z]+`)
 	hexPattern     = regexp.MustCompile(`^(?:0[xX])?([0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128})$`)
 	namePattern    = regexp.MustCompile(`^(?:_?[0-9A-Za-z](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?\.)+[A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?$`)
@@ -50,13 +50,13 @@ func referenceScan(line string) (found []string, ok bool) {
 			copy(rest[at[0]:stop], strings.Repeat(" ", stop-at[0]))
 		}
 	}
-	for _, at := range wordPattern.FindAllIndex(rest, -1) {
-		if typ, value := referenceWord(line, at[0], at[1]); typ != None {
+	for _, at := range alnumPattern.FindAllIndex(rest, -1) {
+		if typ, value := referenceHash(line, at[0], at[1]); typ != None {
 			add(at[0], typ, value)
 		}
 	}
-	for _, at := range alnumPattern.FindAllIndex(rest, -1) {
-		if typ, value := referenceHash(line, at[0], at[1]); typ != None {
+	for _, at := range wordPattern.FindAllIndex(rest, -1) {
+		if typ, value := referenceWord(line, at[0], at[1]); typ != None {
 			add(at[0], typ, value)
 		}
 	}
@@ -88,11 +88,15 @@ func referenceWord(line string, start, end int) (Type, string) {
 	var s Scanner
 	word := line[start:end]
 	if m := quadPattern.FindStringSubmatchIndex(word); m != nil {
-		addr, err := netip.ParseAddr(word[m[2]:m[3]])
-		if err != nil || s.versionContext([]byte(line), start+m[2], start+m[3]) != Accepted {
+		addr, err := netip.ParseAddr(word[m[4]:m[5]])
+		rooted := word[m[2]:m[3]] == "."
+		if err != nil || rooted || s.versionContext([]byte(line), start+m[4], start+m[5]) != Accepted {
 			return None, ""
 		}
 		return IP, addr.String()
+	}
+	if cut := strings.LastIndex(strings.TrimRight(word, "."), ".."); cut > 0 && quadPattern.MatchString(word[cut+2:]) {
+		return referenceWord(line, start+cut+2, end) // behind the dots of a leader
 	}
 	dotted := strings.Trim(word, ".")
 	if cut := strings.LastIndexByte(dotted, '.'); cut > 0 && strings.Trim(dotted, "0123456789.") == "" {
@@ -106,10 +110,15 @@ func referenceWord(line string, start, end int) (Type, string) {
 func referenceName(s *Scanner, line string, start, end int) (Type, string) {
 	start += len(line[start:end]) - len(strings.TrimLeft(line[start:end], ".-"))
 	end = start + len(strings.TrimRight(line[start:max(start, end)], ".-_"))
-	name := strings.ToLower(line[start:end])
+	name := strings.ToLower(line[start:max(start, end)])
+	for len(name) <= maxDomain && !namePattern.MatchString(name) && strings.Contains(name, ".") {
+		_, name, _ = strings.Cut(name, ".")
+		name = strings.TrimLeft(name, ".-")
+	}
 	if len(name) > maxDomain || !namePattern.MatchString(name) {
 		return None, ""
 	}
+	start = end - len(name)
 	tld := name[strings.LastIndexByte(name, '.')+1:]
 	suffix, icann := publicsuffix.PublicSuffix(name)
 	_, known := publicsuffix.PublicSuffix("x." + tld)

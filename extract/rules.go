@@ -23,6 +23,7 @@ const (
 	UserHost          // user@host without a top-level domain
 	MessageID         // the identifier of a mail
 	Jabber            // an XMPP address, which looks like an e-mail's
+	Masked            // an e-mail address with its middle blotted out
 	HardwareAddr      // a MAC, EUI-64 or fingerprint
 	NotAssigned       // an IPv6 form outside all assigned ranges: C++ scopes, times
 	HexRun            // a piece of a longer run
@@ -53,6 +54,7 @@ var ruleTexts = [numRules]string{
 	UserHost:     "user-host: no top-level domain after the @",
 	MessageID:    "message-id: the identifier of a mail",
 	Jabber:       "jabber: an XMPP address",
+	Masked:       "masked: an e-mail address with a part blotted out",
 	HardwareAddr: "hardware-address: a MAC, EUI-64 or fingerprint",
 	NotAssigned:  "not-assigned: outside all ranges that addresses come from",
 	HexRun:       "hex-run: a piece of a longer run of digits",

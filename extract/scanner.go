@@ -143,6 +143,9 @@ func (s *Scanner) scan(v *view) bool {
 		if marks&isHigh != 0 && !s.plain && s.Defang == DefangAll && hidesDot(t[start:i]) {
 			return false
 		}
+		if t[start] == '.' && s.hidden(t, start) {
+			return false
+		}
 		i = s.word(t, start, i, marks)
 	}
 	s.clamAV(t)
