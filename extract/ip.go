@@ -57,15 +57,16 @@ func (s *Scanner) dotted(t []byte, start, end int) {
 	for start < end && t[end-1] == '.' {
 		end--
 	}
-	if dots := bytes.LastIndex(t[start:end], []byte("..")); dots >= 0 {
-		start += dots + len("..") // behind a leader
-	}
 	word := t[start:end]
 	rule := parseIPv4(word)
 	switch {
 	case rule == Accepted && start == from+1:
 		rule = NumberRun // .1.3.6.1: an object identifier from the root on
 	case rule == NumberRun:
+		if bytes.Contains(word, []byte("..")) {
+			s.dotted(t, start+bytes.LastIndex(word, []byte("..")), end) // behind a leader
+			return
+		}
 		if cut := portAfterDot(t, start, end); cut > 0 {
 			s.emit(IP, word[:cut], start, start+cut)
 			return
@@ -119,6 +120,9 @@ func (s *Scanner) addressesBetweenDashes(t []byte, start, end int) {
 
 // addressBehindDots handles an address behind a word and the dots of a leader: address.....192.0.2.1.
 func (s *Scanner) addressBehindDots(t []byte, start, end int) {
+	if !bytes.Contains(t[start:end], []byte("..")) {
+		return
+	}
 	if dots := bytes.LastIndex(t[start:end], []byte("..")); dots > 0 {
 		if tail := start + dots + len(".."); tail < end && marksOf(t[tail:end])&(isLetter|isDash) == 0 {
 			s.dotted(t, tail, end)
