@@ -75,7 +75,13 @@ func referenceV6(line string, start, end int) (value string, stop int, found boo
 	if strings.HasPrefix(line[start:end], ":") && !strings.HasPrefix(line[start:end], "::") {
 		start++ // ip:2001:db8::1
 	}
-	run := line[start:end]
+	if isWordByte(line, start-1) && line[start-1] != '-' {
+		before, _, _ := strings.Cut(line[start:end], ":")
+		if start += len(before) + 1; start < end && line[start] == ':' {
+			return "", 0, false
+		}
+	}
+	run := line[start:end] // behind the key that the colon ends: eth0:2001:db8::1
 	if !strings.Contains(run, "::") && strings.Count(run, ":") < 7 ||
 		isWordByte(line, start-1) && line[start-1] != '-' || isWordByte(line, end) && line[end] != '-' {
 		return "", 0, false
