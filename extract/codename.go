@@ -88,8 +88,14 @@ func (n *name) followsHostWord() bool {
 	if gap > 0 && len(before) > 0 && n.before() == ' ' && n.text[n.start-gap] == ']' && recordTypes.has(before) {
 		return true // query[AAAA] example.com, as dnsmasq writes
 	}
+	if gap == 1 && n.before() == ' ' && hostCommands.has(before) {
+		return true
+	}
 	return gap > 0 && len(before) > 0 && hostWords.has(before) && n.before() != '.' && n.before() != '\\'
 }
+
+// hostCommands are commands that get a host or a URL.
+var hostCommands = newWords("nslookup", "dig", "ping", "whois", "traceroute", "tracert", "telnet", "ssh", "curl", "wget")
 
 // recordTypes are the DNS types that logs of name servers are full of.
 var recordTypes = newWords("a", "aaaa", "cname", "mx", "txt", "ns", "ptr", "srv", "soa", "any", "https", "svcb", "caa")
