@@ -23,6 +23,10 @@ func hashType(n int) Type {
 // hashes reports the hashes in t[start:end], a word of at least minHash bytes. A hash stands alone between hyphens,
 // dots and underscores; a run of letters and digits that is longer than a hash holds none.
 func (s *Scanner) hashes(t []byte, start, end int) {
+	if s.Explain && isUUID(t[start:end]) {
+		s.drop(TraceID, start, end)
+		return
+	}
 	for i := start; i < end; i++ {
 		run, hex := i, isHex
 		for i < end && class[t[i]]&isAlnum != 0 {
@@ -32,8 +36,12 @@ func (s *Scanner) hashes(t []byte, start, end int) {
 		if i-run < minHash {
 			continue
 		}
-		if hex == 0 && i-run != len("0x")+40 && hasFoldPrefix(t[run:i], "0x") && allHex(t[run+2:i]) {
-			run, hex = run+2, isHex // 0x and 40 digits name an account of a blockchain
+		if hex == 0 && hasFoldPrefix(t[run:i], "0x") && allHex(t[run+2:i]) {
+			if i-run == len("0x")+40 {
+				s.drop(OtherHash, run, i) // an account of a blockchain
+				continue
+			}
+			run, hex = run+2, isHex
 		}
 		if hex == 0 {
 			continue
@@ -49,6 +57,20 @@ func (s *Scanner) hashes(t []byte, start, end int) {
 		}
 		s.emit(typ, s.lowered(t[run:i]), run, i)
 	}
+}
+
+// isUUID recognises 4bf92f35-77b3-4da6-a3ce-929d0e0e4736.
+func isUUID(word []byte) bool {
+	if len(word) != len("4bf92f35-77b3-4da6-a3ce-929d0e0e4736") {
+		return false
+	}
+	for i, c := range word {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (c == '-') || !dash && class[c]&isHex == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // hashContext says why the digits at t[start:end] are no hash of a file after all.

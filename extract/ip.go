@@ -58,6 +58,9 @@ func (s *Scanner) dotted(t []byte, start, end int) {
 		end--
 	}
 	word := t[start:end]
+	if len(word) < len("1.2.3.4") {
+		return
+	}
 	rule := parseIPv4(word)
 	switch {
 	case rule == Accepted && start == from+1:
@@ -76,9 +79,7 @@ func (s *Scanner) dotted(t []byte, start, end int) {
 		rule = s.versionContext(t, start, end)
 	}
 	if rule != Accepted {
-		if end-start >= len("1.2.3.4") {
-			s.drop(rule, start, end)
-		}
+		s.drop(rule, start, end)
 		return
 	}
 	s.emit(IP, word, start, end)
@@ -293,6 +294,9 @@ func (s *Scanner) ipv6(t []byte, start int) int {
 	}
 	s.notIPv6Until = end // whatever comes of it, no piece of this run is an address of its own
 	if !double && colons < 7 {
+		if colons == 5 && isPairs(t[start:end], len("00:11:22:33:44:55")) {
+			s.drop(HardwareAddr, start, end)
+		}
 		return start
 	}
 	if start > 0 && class[t[start-1]]&inWord != 0 && t[start-1] != '-' || followsLongGroup(t, start) ||
@@ -370,16 +374,19 @@ func writtenAsAddress(t []byte, start, end int) bool {
 }
 
 // isEUI64 reports whether word is eight pairs of digits: a hardware address rather than an IPv6 one.
-func isEUI64(word []byte) bool {
-	if len(word) != len("00:11:22:33:44:55:66:77") {
+func isEUI64(word []byte) bool { return isPairs(word, len("00:11:22:33:44:55:66:77")) }
+
+// isPairs reports whether word, a run of hexadecimal digits, colons and dots, is size bytes of pairs between colons.
+func isPairs(word []byte, size int) bool {
+	if len(word) != size {
 		return false
 	}
-	for i := 2; i < len(word); i += 3 {
-		if word[i] != ':' {
+	for i, c := range word {
+		if (c == ':') != (i%3 == 2) {
 			return false
 		}
 	}
-	return !bytes.Contains(word, []byte("::"))
+	return true
 }
 
 // assignedRanges are the ranges that IPv6 addresses come from (IANA IPv6 address space and special-purpose
