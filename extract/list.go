@@ -140,7 +140,7 @@ func (l *List) add(value string) error {
 
 // isTopLevel reports whether name is one label, such as corp.
 func isTopLevel(name string) bool {
-	return name != "" && len(name) <= maxLabel && marksOf([]byte(name))&^(inWord|isAlnum|isHex|isDash) == 0 &&
+	return name != "" && len(name) <= maxLabel && marksOf([]byte(name))&^(inWord|isAlnum|isCapital|isHex|isDash) == 0 &&
 		!strings.ContainsFunc(name, func(r rune) bool { return r > 0x7f || class[byte(r)]&inWord == 0 })
 }
 

@@ -17,7 +17,7 @@ func (s *Scanner) refang(v *view) {
 	t := v.parent.text
 	copied := 0
 	for i := 0; i < len(t); {
-		if class[t[i]]&(isMark|isHigh|isDot) == 0 && t[i]|0x20 != 'd' && t[i] != 'A' {
+		if class[t[i]]&(isMark|isHigh|isDot|isDash) == 0 && t[i]|0x20 != 'd' && t[i] != 'A' {
 			i++
 			continue
 		}
@@ -64,6 +64,8 @@ func (d Defang) form(t []byte, i int) (form, bool) {
 		return form{'@', from, to}, from < i && to > i+1 && isAlnumAt(t, from-1) && isAlnumAt(t, to)
 	case c == '.':
 		return blankDot(t, i)
+	case c == '-':
+		return wordDot(t, i)
 	case class[c]&isLetter != 0:
 		return spelled(t, i)
 	case c >= 0x80:
@@ -285,6 +287,9 @@ func spread(t []byte, f form) form {
 // spelled returns the form that a bare word at t[i] is: "evil DOT com", "evil dot com", "john AT evil.com". A small
 // "at" is an English word.
 func spelled(t []byte, i int) (form, bool) {
+	if f, ok := wordDot(t, i); ok {
+		return f, true
+	}
 	switch rest := t[i:]; {
 	case !hasFoldPrefix(rest, "dot") && !bytes.HasPrefix(rest, []byte("AT ")):
 	case rest[0] != 'A' && len(rest) > 3 && isClosing(rest[3]):
@@ -298,6 +303,40 @@ func spelled(t []byte, i int) (form, bool) {
 	case i > 1 && t[i-1] == ' ' && hasFoldPrefix(rest, "dot ") && rest[1]&0x20 == rest[0]&0x20:
 		from, to := blanks(t, i, i+3)
 		return form{'.', from, to}, isAlnumAt(t, from-1) && isAlnumAt(t, to)
+	}
+	return form{}, false
+}
+
+// wordDots spell a dot inside of a word: evilDOTcom, evil-dot-com.
+var wordDots = [][]byte{[]byte("DOT"), []byte("-dot-")}
+
+// spellsDot reports whether word, which has no dot, is a name whose dots are spelled.
+func (s *Scanner) spellsDot(word []byte) bool {
+	if s.plain || s.Defang != DefangAll {
+		return false
+	}
+	for _, dot := range wordDots {
+		if i := bytes.Index(word, dot); i > 0 {
+			_, ok := wordDot(word, i)
+			return ok
+		}
+	}
+	return false
+}
+
+// wordDot returns the form that begins at t[i] within a word without capitals and dots, whose last part is a top-level
+// domain that is hardly anything else.
+func wordDot(t []byte, i int) (form, bool) {
+	for _, dot := range wordDots {
+		rest := t[i:]
+		if !bytes.HasPrefix(rest, dot) || !isAlnumAt(t, i-1) || isUpper(t[i-1]) {
+			continue
+		}
+		n := wordLength(rest)
+		last := bytes.LastIndex(rest[:n], dot) + len(dot)
+		if bytes.IndexByte(rest[:n], '.') < 0 && last < n && !hasUpper(rest[last:n]) && lookUpTLD(rest[last:n]) == plainTLD {
+			return form{'.', i, i + len(dot)}, true
+		}
 	}
 	return form{}, false
 }
