@@ -15,7 +15,7 @@ import (
 
 // The reference scanner finds addresses, domains and hashes in the most obvious way: a regular expression for each
 // token, the standard library and the public suffix list for what it is. It shares with the real one only what stands
-// around a token: the rules for versions, code names and identifiers. It reads plain ASCII text without e-mail
+// around a token, the rules for versions, code names and identifiers, and the table of assigned ranges. It reads plain ASCII text without e-mail
 // addresses, escapes and addresses between dashes.
 
 var (
@@ -75,20 +75,41 @@ func referenceV6(line string, start, end int) (value string, stop int, found boo
 	if strings.HasPrefix(line[start:end], ":") && !strings.HasPrefix(line[start:end], "::") {
 		start++ // ip:2001:db8::1
 	}
-	if isWordByte(line, start-1) && line[start-1] != '-' {
-		before, _, _ := strings.Cut(line[start:end], ":")
-		if start += len(before) + 1; start < end && line[start] == ':' {
+	key, _, _ := strings.Cut(line[start:end], ":") // eth0:2001:db8::1, eth0.1:2001:db8::1
+	if isWordByte(line, start-1) && line[start-1] != '-' || strings.Contains(key, ".") {
+		if start += len(key) + 1; start >= end || line[start] == ':' {
 			return "", 0, false
 		}
 	}
-	run := line[start:end] // behind the key that the colon ends: eth0:2001:db8::1
+	run := line[start:end]
 	if !strings.Contains(run, "::") && strings.Count(run, ":") < 7 ||
 		isWordByte(line, start-1) && line[start-1] != '-' || isWordByte(line, end) && line[end] != '-' {
 		return "", 0, false
 	}
-	addr, stop, rule := parseIPv6([]byte(line), start, end)
-	return addr.String(), stop, rule == Accepted
+	for strings.HasSuffix(run, ".") || strings.HasSuffix(run, ":") && !strings.HasSuffix(run, "::") {
+		run = run[:len(run)-1] // of the sentence
+	}
+	if strings.Count(run, ":") == 8 && strings.HasSuffix(line[:start], "/") {
+		run = run[:strings.LastIndex(run, ":")] // a port, as Java writes
+	} else if strings.Count(run, ".") == 1 {
+		run, _, _ = strings.Cut(run, ".") // a port, as tcpdump writes
+	}
+	stop = start + len(run)
+	addr, err := netip.ParseAddr(run)
+	certain := strings.Count(run, ":") >= 6 || inAssignedRange(addr.Unmap()) ||
+		openBracket.MatchString(line[:start]) && bracketedPort.MatchString(line[stop:]) ||
+		!openWord.MatchString(line[:start]) && prefixLength.MatchString(line[stop:])
+	return addr.Unmap().String(), stop, err == nil && certain && !pairsPattern.MatchString(run)
 }
+
+// What an address of version 6 is not, and what stands around one that is certain.
+var (
+	pairsPattern  = regexp.MustCompile(`^(?:[0-9A-Fa-f]{2}:){7}[0-9A-Fa-f]{2}$`)
+	openBracket   = regexp.MustCompile(`\[$`)
+	bracketedPort = regexp.MustCompile(`^\]:[0-9]`)
+	openWord      = regexp.MustCompile(`[0-9A-Za-z._:@-]$`)
+	prefixLength  = regexp.MustCompile(`^/[0-9]`)
+)
 
 func referenceWord(line string, start, end int) (Type, string) {
 	var s Scanner
