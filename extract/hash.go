@@ -80,7 +80,7 @@ func (s *Scanner) hashContext(t []byte, start, end int) Rule {
 	}
 	before, gap := wordBefore(t, start)
 	if gap > 0 && len(before) > 0 && (otherHashWords.in(alias(before)) || isImportHash(t[:start-gap])) ||
-		fieldNames(s.context(), otherHashWords) || inCertificate(t, end) {
+		fieldNames(s.context(), otherHashWords) || isSerialNumber(t, end) {
 		return OtherHash
 	}
 	if fieldNames(s.context(), hashWords) {
@@ -104,22 +104,17 @@ func isImportHash(before []byte) bool {
 	return n >= 0 && hasFoldPrefix(before[n:], "import") && hasFoldPrefix(before[n+len("import "):], "hash")
 }
 
-// inCertificate reports whether a certificate's subject stands within two columns behind t[end], as in Zeek's x509.log:
-// (fingerprint) 3 (serial number) CN=www.example.com.
-func inCertificate(t []byte, end int) bool {
-	const columns, longest = 3, 44
-	for range columns {
-		if end == len(t) || t[end] != '\t' {
-			return false
-		}
-		from := end + 1
-		for end = from; end < len(t) && end-from < longest && class[t[end]]&isAlnum != 0; end++ {
-		}
-		if end > from && end < len(t) && t[end] == '=' {
-			return true
-		}
+// isSerialNumber reports whether the column behind t[end] is a certificate's subject, as behind the serial number in
+// Zeek's x509.log: (fingerprint) 3 (serial number) CN=www.example.com.
+func isSerialNumber(t []byte, end int) bool {
+	if end == len(t) || t[end] != '\t' {
+		return false
 	}
-	return false
+	const longest = len("unstructuredName")
+	from := end + 1
+	for end = from; end < len(t) && end-from < longest && class[t[end]]&isAlnum != 0; end++ {
+	}
+	return end > from && end < len(t) && t[end] == '='
 }
 
 // variedDigits reports whether the digits are neither all decimal nor all F: counters, keys of zeros and masks.

@@ -58,7 +58,7 @@ var ruleTexts = [numRules]string{
 	HardwareAddr: "hardware-address: a MAC, EUI-64 or fingerprint",
 	NotAssigned:  "not-assigned: outside all ranges that addresses come from",
 	HexRun:       "hex-run: a piece of a longer run of digits",
-	OtherHash:    "other-hash: of imports, a certificate, a handshake or an account, not of a file",
+	OtherHash:    "other-hash: of imports, a certificate's number, a handshake or an account, not of a file",
 	TraceID:      "trace-id: names a request, trace, session or tenant, or is a UUID",
 	Digits:       "digits: a hash has more variety",
 	TooLong:      "too-long: longer than any indicator",

@@ -73,7 +73,7 @@ var (
 
 	// otherHashWords name fields and keys that hold hashes of what is no file.
 	otherHashWords = newWords("imphash", "import_hash", "pehash", "authentihash", "ja3", "ja4", "hassh",
-		"thumbprint", "certhash", "cert_hash", "cert_chain", "certificate", "issuer", "subject", "x509")
+		"thumbprint", "certhash", "cert_hash", "serial", "certificate", "issuer", "subject", "x509")
 
 	// idWords name fields and keys that hold identifiers which look like hashes.
 	idWords = newWords("trace", "span", "request", "req_id", "reqid", "session", "sess", "sid", "uuid", "guid",
