@@ -1,6 +1,8 @@
 package extract
 
 import (
+	"bytes"
+	"compress/gzip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -101,6 +103,22 @@ func TestListErrors(t *testing.T) {
 		if err := l.Load(strings.NewReader(bad)); err == nil {
 			t.Errorf("Load(%s) succeeds", bad)
 		}
+	}
+}
+
+// TestListUnpacked checks that a list may be compressed.
+func TestListUnpacked(t *testing.T) {
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	if _, err := w.Write([]byte(`{"type":"hostname","list":["example.com"]}`)); err != nil || w.Close() != nil {
+		t.Fatal(err)
+	}
+	var l List
+	if err := l.Load(bytes.NewReader(packed.Bytes())); err != nil || !l.Has(Key{Domain, "example.com"}) {
+		t.Errorf("a compressed list gives %v and %d entries", err, l.Len())
+	}
+	if err := l.Load(bytes.NewReader(packed.Bytes()[:4])); err == nil {
+		t.Error("a list whose head is cut off loads")
 	}
 }
 

@@ -132,7 +132,8 @@ func (s *Scanner) scan(v *view) bool {
 		}
 		// Most words of a log line end here: no dot, no joint behind them, too short for a hash.
 		if marks&(isDot|isHigh) == 0 && i-start < minHash && c&isJoint == 0 {
-			if t[i-1]|0x20 == 't' && i-start <= 3 && s.hidden(t, start) {
+			if t[i-1]|0x20 == 't' && i-start <= 3 && s.hidden(t, start) ||
+				marks&(isCapital|isDash) != 0 && i-start > len("aDOTb") && s.spellsDot(t[start:i]) {
 				return false
 			}
 			if c&(inWord|isMark) == 0 {
@@ -141,6 +142,9 @@ func (s *Scanner) scan(v *view) bool {
 			continue
 		}
 		if marks&isHigh != 0 && !s.plain && s.Defang == DefangAll && hidesDot(t[start:i]) {
+			return false
+		}
+		if t[start] == '.' && s.hidden(t, start) {
 			return false
 		}
 		i = s.word(t, start, i, marks)

@@ -261,35 +261,31 @@ func (a *Annotation) tell(line []byte, verdict intel.Verdict, event bool, place 
 	if !malicious && !late {
 		return
 	}
-	host := witness(context.Host, line, event, &a.parser)
 	if late || a.Hits != nil {
 		place = place.stated(line)
 	}
 	if late {
 		for _, s := range a.unknown {
-			a.Late.Pass(s.Key, place, host)
+			a.Late.Pass(s.Key, place, witness(context.Host, line, event, s.Value, &a.parser))
 		}
 	}
 	if malicious {
-		a.tellMalicious(host, place)
+		a.tellMalicious(line, event, context.Host, place)
 	}
 }
 
-// tellMalicious tells of a line with something malicious that host met it.
-func (a *Annotation) tellMalicious(host string, place Place) {
-	if a.Know.Scheduler != nil && host != "" {
-		a.Know.Scheduler.Met(host)
-	}
-	if a.Hits != nil {
-		a.tellHits(host, place)
-	}
-}
-
-// tellHits tells Hits of each malicious indicator of the line.
-func (a *Annotation) tellHits(host string, place Place) {
+// tellMalicious tells of each malicious indicator of a line who met it: the scheduler, and Hits.
+func (a *Annotation) tellMalicious(line []byte, event bool, private string, place Place) {
 	for i, h := range a.hits {
 		again := slices.ContainsFunc(a.hits[:i], func(o annotate.Hit) bool { return o.Key == h.Key })
-		if h.Finding.Verdict == intel.Malicious && !again {
+		if h.Finding.Verdict != intel.Malicious || again {
+			continue
+		}
+		host := witness(private, line, event, h.Value, &a.parser)
+		if a.Know.Scheduler != nil && host != "" {
+			a.Know.Scheduler.Met(host)
+		}
+		if a.Hits != nil {
 			a.Hits(Hit{Key: h.Key, Finding: h.Finding, Host: host, Events: 1, First: place, Last: place})
 		}
 	}

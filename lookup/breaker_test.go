@@ -32,10 +32,10 @@ func TestBreakerClosesAtAnAnswer(t *testing.T) {
 	for range opensAfter + 3 {
 		b.fail(errDown, epoch, epoch)
 	}
-	if !b.succeed(after(time.Hour)) || b.open || b.failures != 0 || b.err != nil {
+	if !b.succeed(after(time.Hour), after(time.Hour)) || b.open || b.failures != 0 || b.err != nil {
 		t.Errorf("after an answer: %+v", b)
 	}
-	if b.succeed(after(time.Hour)) {
+	if b.succeed(after(time.Hour), after(time.Hour)) {
 		t.Error("closed twice")
 	}
 	if b.fail(errDown, after(time.Hour), after(time.Hour)) {
@@ -49,7 +49,7 @@ func TestBreakerAnswersBetweenResetTheCount(t *testing.T) {
 		for range opensAfter - 1 {
 			b.fail(errDown, epoch, epoch)
 		}
-		b.succeed(epoch)
+		b.succeed(epoch, epoch)
 	}
 	if b.open {
 		t.Error("open, though never so many failed in a row")
@@ -57,12 +57,28 @@ func TestBreakerAnswersBetweenResetTheCount(t *testing.T) {
 }
 
 func TestBreakerKeepsTheLongerWait(t *testing.T) {
+	for _, long := range []time.Duration{firstProbe / 2, time.Hour} {
+		var b breaker
+		b.fail(&BusyError{RetryAfter: long}, after(time.Second), after(time.Second))
+		b.fail(&BusyError{RetryAfter: long / 2}, epoch, after(time.Second))
+		b.succeed(epoch, after(time.Second))
+		if want := after(time.Second + long); !b.notBefore.Equal(want) {
+			t.Errorf("asked again at %v, want %v", b.notBefore, want)
+		}
+	}
+}
+
+// A source that wants to be left alone for long is down: that is worth a word, and one probe.
+func TestBreakerOpensAtLongRetryAfter(t *testing.T) {
 	var b breaker
-	b.fail(&BusyError{RetryAfter: time.Hour}, epoch, epoch)
-	b.fail(&BusyError{RetryAfter: time.Minute}, epoch, epoch)
-	b.succeed(epoch)
-	if want := after(time.Hour); !b.notBefore.Equal(want) {
-		t.Errorf("asked again at %v, want %v", b.notBefore, want)
+	if b.fail(&BusyError{RetryAfter: firstProbe - 1}, epoch, epoch) || b.open {
+		t.Error("opened for less than its own first pause")
+	}
+	if !b.fail(&BusyError{RetryAfter: time.Hour}, epoch, epoch) || !b.open || !b.notBefore.Equal(after(time.Hour)) {
+		t.Errorf("did not open until then: %+v", b)
+	}
+	if !b.succeed(after(time.Hour), after(time.Hour)) || !b.notBefore.IsZero() {
+		t.Errorf("after the probe's answer: %+v", b)
 	}
 }
 

@@ -76,3 +76,15 @@ func TestCheckStatusTellsWhoAnswered(t *testing.T) {
 		}
 	}
 }
+
+func FuzzParseRetryAfter(f *testing.F) {
+	f.Add("120")
+	f.Add("Fri, 31 Dec 1999 23:59:59 GMT")
+	f.Add("-1")
+	f.Add("99999999999999999999999")
+	f.Fuzz(func(t *testing.T, value string) {
+		if d := ParseRetryAfter(value, epoch); d < 0 || d > MaxRetryAfter {
+			t.Errorf("%q: %v", value, d)
+		}
+	})
+}

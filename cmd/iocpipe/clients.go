@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"iocpipe/extract"
+	"iocpipe/filter/annotate"
 	"iocpipe/lookup"
 	"iocpipe/lookup/httpapi"
 	"iocpipe/lookup/otx"
@@ -42,13 +43,17 @@ func (f *sourceFlags) api(source string, settings sourceConfig) (httpapi.Config,
 	if u, err := url.Parse(base); err == nil && u.User != nil {
 		return httpapi.Config{}, usagef("--intel: a URL with a user or password can be read by everyone on this host; the API needs neither")
 	}
-	var timeout time.Duration
+	timeout := httpapi.DefaultTimeout
+	if isOTX(source) {
+		timeout = otx.DefaultTimeout
+	}
 	if settings.Timeout != "" {
 		var err error
-		if timeout, err = time.ParseDuration(settings.Timeout); err != nil {
-			return httpapi.Config{}, usagef("sources: timeout: %v", err)
+		if timeout, err = time.ParseDuration(settings.Timeout); err != nil || timeout <= 0 {
+			return httpapi.Config{}, usagef("sources: timeout %q of %s: say a time such as 20s", annotate.Safe(settings.Timeout), hostOf(base))
 		}
 	}
+	f.longest = max(f.longest, timeout)
 	return httpapi.Config{
 		BaseURL: base, ProxyURL: settings.Proxy, CAFile: settings.CA, Timeout: timeout,
 		UserAgent: "iocpipe/" + version(), InsecureHTTP: f.insecureHTTP,

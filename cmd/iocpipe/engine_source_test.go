@@ -184,6 +184,28 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	}
 }
 
+// That a source wants to be left alone is heard by the other processes of the host, and by those that start later.
+func TestRetryAfterIsForTheHost(t *testing.T) {
+	t.Parallel()
+	source, dir := lookuptest.NewServer(t, lookuptest.Busy(http.StatusTooManyRequests, "3600")), t.TempDir()
+	args := []string{"--intel", source.URL, "--state", dir, "--rate", "100/s", "--burst", "1"}
+	beside, first := start(t, args...), start(t, args...)
+	first.say("%s", strings.TrimSuffix(lines(0, 5), "\n"))
+	first.until("it says so", func() bool { return strings.Contains(first.err.String(), "ask again in 1h0m0s") })
+	first.end(1)
+	beside.say("%s", strings.TrimSuffix(lines(10, 5), "\n"))
+	for round := range 3 {
+		iocpipe(t, 0, lines(20+10*round, 5), append(args, "--drain", "300ms")...)
+	}
+	beside.end(0)
+	if n := len(source.Asked()); n != 1 {
+		t.Errorf("asked %d times, want once", n)
+	}
+	if stats, _ := iocpipe(t, 0, "", "cache", "stats", "--state", dir); !strings.Contains(stats, "wants to be left alone until") {
+		t.Errorf("cache stats does not tell of it: %s", stats)
+	}
+}
+
 // What a request carries beside its question tells nothing of the line.
 func TestRequestTellsNothingElse(t *testing.T) {
 	t.Parallel()

@@ -16,6 +16,7 @@ import (
 	"iocpipe/filter/annotate"
 	"iocpipe/intel"
 	"iocpipe/intel/local"
+	"iocpipe/lookup"
 )
 
 func newExplainCommand(con console) *cobra.Command {
@@ -138,8 +139,7 @@ func (e *explainer) match(line []byte, m extract.Match) {
 	}
 	e.answers(held)
 	e.byHand(m.Key)
-	e.known(m.Key, found, skip, held)
-	e.queue(m.Key)
+	e.queue(m.Key, e.known(m.Key, found, skip, held))
 }
 
 // answers prints what sources have said, and until when that holds.
@@ -198,42 +198,68 @@ func (e *explainer) words(key extract.Key) {
 	}
 }
 
-// queue prints where the key waits in running processes, and why there.
-func (e *explainer) queue(key extract.Key) {
+// queue prints where the key waits in running processes, and why there; or, when it might be asked, that it waits in
+// none of them.
+func (e *explainer) queue(key extract.Key, asked bool) {
 	if e.stateDir == "" {
 		return
 	}
-	for _, q := range readQueues(e.stateDir, key) {
-		if q.Asking {
-			fmt.Fprintf(e.con.stdout, "    waits · seen %d times, being asked now\n", q.Seen)
-			continue
+	queues := readQueues(e.stateDir)
+	waits, others, evicted := false, 0, uint64(0)
+	for _, queue := range queues {
+		others, evicted = others+queue.Waiting, evicted+queue.Evicted
+		for _, q := range queue.Queue {
+			if q.Value == key.Value && q.Type == key.Type.String() {
+				e.waiting(q)
+				waits = true
+			}
 		}
-		fmt.Fprintf(e.con.stdout, "    waits · seen %d times, place %d, asked in about %s\n", q.Seen, q.Place, roundTime(q.AskIn))
-		fmt.Fprintf(e.con.stdout, "      score %.3f = probability %.3f × worth %.2f\n", q.Score, q.Probability, q.Worth)
-		for _, part := range q.Parts {
-			fmt.Fprintf(e.con.stdout, "      %+.1f %s\n", part.Weight, part.Name)
-		}
-		if q.GroupAnswers > 0 {
-			fmt.Fprintf(e.con.stdout, "      its neighbourhood: %d answers, %d malicious\n", q.GroupAnswers, q.GroupMalicious)
-		}
+	}
+	if asked && !waits && len(queues) > 0 {
+		fmt.Fprintf(e.con.stdout, "    does not wait in the %d running processes, or behind place %s · %s others do; %s left unasked when a table was full\n",
+			len(queues), thousands(queueLines), thousands(int64(others)), thousands(int64(evicted)))
 	}
 }
 
-// known prints what is known of key, or who would be asked.
-func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Skip, held cache.Held) {
+// waiting prints a place in a queue.
+func (e *explainer) waiting(q lookup.Queued) {
+	w := e.con.stdout
+	if q.Asking {
+		fmt.Fprintf(w, "    waits · seen %d times, being asked now\n", q.Seen)
+		return
+	}
+	fmt.Fprintf(w, "    waits · seen %d times, place %d, asked in about %s\n", q.Seen, q.Place, roundTime(q.AskIn))
+	fmt.Fprintf(w, "      score %.3f = probability %.3f × worth %.2f\n", q.Score, q.Probability, q.Worth)
+	for _, part := range q.Parts {
+		fmt.Fprintf(w, "      %+.1f %s\n", part.Weight, part.Name)
+	}
+	if q.AlikeAnswers > 0 {
+		fmt.Fprintf(w, "      others that look the same: %d answers, %d malicious\n", q.AlikeAnswers, q.AlikeMalicious)
+	}
+	if q.GroupAnswers > 0 {
+		fmt.Fprintf(w, "      its neighbourhood: %d answers, %d malicious\n", q.GroupAnswers, q.GroupMalicious)
+	}
+}
+
+// known prints what is known of key, or who would be asked. It reports whether anybody would.
+func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Skip, held cache.Held) (asked bool) {
 	w := e.con.stdout
 	switch {
 	case skip == extract.Allowed:
-		return
+		return false
 	case found.Verdict == intel.Related:
-		fmt.Fprintf(w, "    related · named by malicious %s (%s, %s), not itself reported\n",
-			annotate.Safe(found.Via.Value), annotate.Safe(found.Source), found.Relation)
+		seen := ""
+		if !found.Seen.IsZero() {
+			seen = " " + found.Seen.UTC().Format(time.DateOnly)
+		}
+		fmt.Fprintf(w, "    related · named by malicious %s (%s, %s%s), not itself reported\n",
+			annotate.Safe(found.Via.Value), annotate.Safe(found.Source), found.Relation, seen)
 	case found.Verdict != intel.NoVerdict:
 		fmt.Fprintf(w, "    %s · %s\n", found.Verdict, annotate.Safe(found.Source))
 	}
 	e.words(key)
-	if skip != extract.Worth || found.Verdict == intel.Malicious {
-		return
+	if skip != extract.Worth || found.Verdict == intel.Malicious && !found.Stale {
+		return false
 	}
 	if len(e.networks) == 0 && found.Verdict == intel.NoVerdict {
 		fmt.Fprintln(w, "    unknown · no local intelligence names it, and no network source is given")
@@ -246,10 +272,12 @@ func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Ski
 			fmt.Fprintf(w, "    not asked · %s: %s\n", n.Name, n.notAsked(key.Type))
 			continue
 		}
+		asked = true
 		every := time.Duration(float64(time.Second) / float64(n.Rate))
 		fmt.Fprintf(w, "    would be asked · one question to %s, which may be asked every %s\n", n.Name, every)
 	}
 	if note := pauseNote(e.stateDir); note != "" {
 		fmt.Fprintf(w, "    %s\n", note)
 	}
+	return asked
 }

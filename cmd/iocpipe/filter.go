@@ -98,7 +98,7 @@ func (f *filterFlags) validate() error {
 	if err := f.in.validate(); err != nil {
 		return err
 	}
-	if err := f.late.validate(); err != nil {
+	if err := f.late.validate(f.sources.insecureHTTP); err != nil {
 		return err
 	}
 	return f.sources.validate()
@@ -179,7 +179,7 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 	if s.out, err = openOutput(f.to, con.stdout); err != nil {
 		return nil, err
 	}
-	if s.way, err = f.late.newLateWay(s.out, f.maxRelated, s.stream.complain); err != nil {
+	if s.way, err = f.late.newLateWay(s.out, f.maxRelated, func(err error) { s.stream.change("--hits", err) }); err != nil {
 		return nil, err
 	}
 	if len(networks) > 0 {

@@ -68,7 +68,7 @@ func run(args []string, con console) int {
 	exit := exitError{exitFailed, err.Error()}
 	errors.As(err, &exit)
 	if exit.message != "" {
-		fmt.Fprintf(con.stderr, "iocpipe: %s\n", strings.ReplaceAll(exit.message, "\n", "; "))
+		fmt.Fprintf(con.stderr, "iocpipe: %s\n", oneLine(exit.message))
 	}
 	return exit.code
 }

@@ -42,6 +42,8 @@ type sourceFlags struct {
 	insecureHTTP bool
 
 	configured []sourceConfig
+	longest    time.Duration // that a question may take
+	unusable   string        // the folder of a state that was meant and cannot be used
 }
 
 // addWhere declares the flags that say who is talked to; add those of asking, too.
@@ -234,11 +236,16 @@ func (f *sourceFlags) knowledge(networks []network, state *host.State, onHealth 
 		memory.Over(state)
 	}
 	know := &filter.Knowledge{Cache: memory, Providers: make(map[string]filter.Provider), RelationAge: f.relationAge}
+	alone := host.Alone(f.unusable)
 	for _, n := range networks {
-		if state != nil {
+		switch {
+		case state != nil:
 			n.Budget = state.Budget(n.Name, float64(n.Rate), n.Burst)
+		case f.unusable != "":
+			n.Budget = lookup.NewSolo(n.Rate, n.Burst, alone)
 		}
 		know.Sources = append(know.Sources, n.Source)
+		memory.Order = append(memory.Order, n.Name)
 		know.Providers[n.Name] = filter.Provider{Origin: n.origin, Name: n.shown, Lifetimes: n.lifetimes}
 	}
 	if len(networks) == 0 {

@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"iocpipe/filter"
+	"iocpipe/filter/annotate"
 )
 
 // drainTime is how long input that is already in the pipe is read after the first signal.
@@ -73,7 +74,19 @@ func (s *stream) complainOf(about string, err error) {
 	if !slices.ContainsFunc(s.wrong, func(p problem) bool { return p.about == about }) {
 		s.wrong = append(s.wrong, problem{about, err.Error()})
 	}
-	fmt.Fprintf(s.con.stderr, "iocpipe: %v\n", err)
+	fmt.Fprintf(s.con.stderr, "iocpipe: %s\n", oneLine(err.Error()))
+}
+
+// oneLine makes a message, which may quote a server or a damaged file, safe for a terminal, and one line.
+func oneLine(message string) string { return annotate.Safe(strings.ReplaceAll(message, "\n", "; ")) }
+
+// change is complainOf, or mended when err is nil.
+func (s *stream) change(about string, err error) {
+	if err == nil {
+		s.mended(about)
+		return
+	}
+	s.complainOf(about, err)
 }
 
 // degraded is complainOf about what costs annotations: with strict it ends the lines.

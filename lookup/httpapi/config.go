@@ -51,7 +51,7 @@ func New(cfg Config, defaultPath string) (*Client, error) {
 	}
 	c := &Client{
 		base:    base,
-		local:   isLocal(base.Hostname()),
+		local:   IsLocal(base.Hostname()),
 		timeout: cmp.Or(cfg.Timeout, DefaultTimeout),
 		maxBody: cmp.Or(cfg.MaxBody, DefaultMaxBody),
 		agent:   cmp.Or(cfg.UserAgent, "iocpipe"),
@@ -84,9 +84,9 @@ func parseBase(text, defaultPath string) (*url.URL, error) {
 	return u, nil
 }
 
-// isLocal reports whether host is on this machine or its own network, as far as its name tells: a loopback, private
+// IsLocal reports whether host is on this machine or its own network, as far as its name tells: a loopback, private
 // or link-local address, localhost, a name of one label, or one below a suffix that is kept for private networks.
-func isLocal(host string) bool {
+func IsLocal(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		addr = addr.Unmap()
 		return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsUnspecified()
