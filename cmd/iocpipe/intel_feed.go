@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"text/tabwriter"
@@ -83,25 +84,12 @@ func (f *feedFlags) run(cmd *cobra.Command, con console, args []string) error {
 	if err != nil {
 		return err
 	}
-	var feeds []feed.Feed
-	for _, arg := range args {
-		named, err := feed.Named(arg)
-		if err != nil {
-			return usagef("intel feed add: %v", err)
-		}
-		feeds = append(feeds, named...)
-	}
-	if f.name != "" && len(feeds) != 1 {
-		return usagef("--name: %d feeds cannot have one name", len(feeds))
-	}
-	for i := range feeds {
-		if err := f.apply(&feeds[i]); err != nil {
-			return err
-		}
+	feeds, err := f.feeds(args)
+	if err != nil {
+		return err
 	}
 	err = feed.Change(background(cmd), registryPath(store), func(r *feed.Registry) error {
 		for i := range feeds {
-			feeds[i].Added = time.Now().UTC().Truncate(time.Second)
 			if _, err := r.Add(feeds[i]); err != nil {
 				return usagef("intel feed add: %v", err)
 			}
@@ -115,8 +103,32 @@ func (f *feedFlags) run(cmd *cobra.Command, con console, args []string) error {
 		if known, ok := feed.ByName(added.Name); ok && known.Limited {
 			fmt.Fprintf(con.stderr, "iocpipe: %s: %s; see %s\n", added.Name, known.License, known.Page)
 		}
+		if added.KeyNeeded && os.Getenv(added.KeyEnv) == "" {
+			fmt.Fprintf(con.stderr, "iocpipe: %s: intel update needs the key in %s\n", added.Name, added.KeyEnv)
+		}
 	}
 	return nil
+}
+
+// feeds returns the feeds that args stand for, with the settings of the flags.
+func (f *feedFlags) feeds(args []string) (feeds []feed.Feed, err error) {
+	for _, arg := range args {
+		named, err := feed.Named(arg)
+		if err != nil {
+			return nil, usagef("intel feed add: %v", err)
+		}
+		feeds = append(feeds, named...)
+	}
+	if f.name != "" && len(feeds) != 1 {
+		return nil, usagef("--name: %d feeds cannot have one name", len(feeds))
+	}
+	for i := range feeds {
+		feeds[i].Added = time.Now().UTC().Truncate(time.Second)
+		if err := f.apply(&feeds[i]); err != nil {
+			return nil, err
+		}
+	}
+	return feeds, nil
 }
 
 // apply gives added the settings of the flags, and checks them.

@@ -443,7 +443,9 @@ func TestUpdateThatIsStopped(t *testing.T) {
 	w := newWorld(t)
 	arrived := make(chan struct{}, 1)
 	server := lookuptest.NewServer(t, lookuptest.Stall(func() { arrived <- struct{}{} }, nil, nil))
-	w.add(ofURL("f", server.URL))
+	f := ofURL("f", server.URL)
+	f.Least = hour
+	w.add(f)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		<-arrived
@@ -454,6 +456,10 @@ func TestUpdateThatIsStopped(t *testing.T) {
 	}
 	if f := w.registered("f"); f.Failures != 0 || !f.Tried.IsZero() {
 		t.Errorf("a person's ^C counts as the feed's failure: %+v", f)
+	}
+	w.later(time.Minute)
+	if r := w.update(forced(w.opt))["f"]; r.Outcome != NotDue {
+		t.Errorf("a person's ^C lets the feed be asked sooner than its publisher permits: %+v", r)
 	}
 }
 
