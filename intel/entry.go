@@ -29,6 +29,9 @@ type Subject struct {
 	Relation string // one of the By constants
 }
 
+// Covers returns s as far as it says what is covered, and not why.
+func (s Subject) Covers() Subject { return Subject{Key: s.Key, Below: s.Below, Net: s.Net, URL: s.URL} }
+
 // A Statement is what one source says of what it lists.
 type Statement struct {
 	Source  string // the name of the feed, file or person's list
@@ -93,14 +96,16 @@ func readStatement(v *fastjson.Value) (s Statement, err error) {
 	return s, nil
 }
 
-// ParseEntryLine is [ParseReportLine] for lists of intelligence: the line may also say when it expires, and why it is
-// there (expires, by, added, note). The entry's source is left to the caller.
+// ParseEntryLine is [ParseReportLine] for lists of intelligence: what the line is about may be all that [AppendEntry]
+// writes, and it may also say when it expires, why it is there (expires, by, added, note), and what source said so,
+// which is empty when it does not.
 func ParseEntryLine(data []byte) (e Entry, err error) {
 	err = withObject(data, func(v *fastjson.Value) error {
-		if e.Key, err = lineKey(v); err != nil {
+		if e.Subject, err = lineSubject(v); err != nil {
 			return err
 		}
 		s, err := readStatement(v)
+		s.Source = text(v.Get("source"))
 		e.Statement = &s
 		return err
 	})

@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"errors"
+	"net/http"
 	"time"
 )
 
@@ -9,10 +10,12 @@ const (
 	opensAfter    = 5 // failures in a row
 	firstProbe    = time.Minute
 	maxProbePause = 15 * time.Minute
+	firstHold     = 15 * time.Second
 )
 
 // A breaker keeps requests from a source that fails: after a few failures in a row it opens, and only one probe at a
-// time is sent, ever more rarely, until one is answered. It holds a Retry-After, too. The zero breaker is closed.
+// time is sent, ever more rarely, until one is answered. A missing or wrong key opens it at once. It holds a Retry-After,
+// too. The zero breaker is closed.
 type breaker struct {
 	failures  int // in a row
 	open      bool
@@ -36,7 +39,7 @@ func (b *breaker) succeed(now time.Time) bool {
 func (b *breaker) fail(err error, asked, now time.Time) bool {
 	b.failures++
 	b.err = err
-	opened := !b.open && b.failures >= opensAfter
+	opened := !b.open && (b.failures >= opensAfter || errors.Is(err, ErrDenied))
 	switch {
 	case opened:
 		b.open, b.since, b.pause = true, now, firstProbe
@@ -47,9 +50,18 @@ func (b *breaker) fail(err error, asked, now time.Time) bool {
 	}
 	var busy *BusyError
 	if errors.As(err, &busy) {
-		b.holdUntil(now.Add(busy.RetryAfter))
+		b.holdUntil(now.Add(b.busyFor(busy)))
 	}
 	return opened
+}
+
+// busyFor returns how long a source is left alone that wants it. One that limits the rate of questions and does not say
+// for how long gets a pause that doubles.
+func (b *breaker) busyFor(busy *BusyError) time.Duration {
+	if busy.RetryAfter == 0 && busy.Status == http.StatusTooManyRequests {
+		return min(firstHold<<min(b.failures-1, 10), maxProbePause)
+	}
+	return busy.RetryAfter
 }
 
 func (b *breaker) holdUntil(t time.Time) {

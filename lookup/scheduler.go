@@ -279,6 +279,8 @@ func (s *Scheduler) ask(ctx context.Context, a *asker, key extract.Key) {
 			a.stats.Unsupported++
 			s.table.Skip(a.place, key)
 		})
+	case errors.Is(err, ErrRefused): // kept like an indicator that is not known, so that it is left alone for as long
+		s.answered(a, key, new(intel.Report))
 	case ctx.Err() != nil: // we ended it: that says nothing about the source
 		s.settle(a, func() { s.table.Release(key) })
 	default:

@@ -72,7 +72,7 @@ func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explaine
 		return nil, err
 	}
 	s := newStream(con, inputFlags{})
-	mine := &own{paths: paths, scan: scan, know: know, stream: s}
+	mine := &own{paths: paths, store: sources.path(), must: sources.store != "", scan: scan, know: know, stream: s}
 	if err := mine.load(); err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Ski
 			continue
 		}
 		if !n.Types.Has(key.Type) {
-			fmt.Fprintf(w, "    not asked · --ask does not name %s for %s\n", key.Type, n.Name)
+			fmt.Fprintf(w, "    not asked · %s: %s\n", n.Name, n.notAsked(key.Type))
 			continue
 		}
 		every := time.Duration(float64(time.Second) / float64(n.Rate))

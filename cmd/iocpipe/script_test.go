@@ -88,7 +88,7 @@ func scriptProgram(ts *testscript.TestScript, args []string) *exec.Cmd {
 	ts.Check(err)
 	cmd := exec.Command(path, args[1:]...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "ROOT", "GOCOVERDIR", "GORACE", "IOCPIPE_STATE"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "ROOT", "GOCOVERDIR", "GORACE", "IOCPIPE_STATE", "OTX_API_KEY"} {
 		if value := ts.Getenv(name); value != "" {
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}

@@ -7,8 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"iocpipe/extract"
 	"iocpipe/filter/annotate"
 )
+
+// A voter is a source that takes votes.
+type voter interface {
+	Vote(ctx context.Context, key extract.Key, malicious bool) error
+}
 
 func newVoteCommand(con console) *cobra.Command {
 	var sources sourceFlags
@@ -34,11 +40,15 @@ func newVoteCommand(con console) *cobra.Command {
 			if len(networks) != 1 {
 				return usagef("vote: give one --intel, the URL of the v2 API that takes the vote")
 			}
+			source, ok := networks[0].Provider.(voter)
+			if !ok {
+				return usagef("vote: %s takes no votes; give --intel the URL of a v2 API", networks[0].Name)
+			}
 			ctx := cmd.Context()
 			if ctx == nil {
 				ctx = context.Background()
 			}
-			if err := networks[0].client.Vote(ctx, key, args[0] == "malicious"); err != nil {
+			if err := source.Vote(ctx, key, args[0] == "malicious"); err != nil {
 				return fmt.Errorf("vote: %w", err)
 			}
 			_, err = fmt.Fprintf(con.stdout, "%s: voted %s at %s\n", annotate.Safe(key.Value), args[0], networks[0].Name)

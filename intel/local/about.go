@@ -126,6 +126,33 @@ func (s *Store) About(key extract.Key) (entries []intel.Entry) {
 	return entries
 }
 
+// Listed returns the words about a subject itself, each source's: what lists it as it is given, be it an indicator, a
+// network, *.domain or URL. What was added by hand comes first. Without what has expired or was removed by hand.
+func (s *Store) Listed(subject intel.Subject) (entries []intel.Entry) {
+	n, ok := nameOfSubject(&subject)
+	if s == nil || !ok {
+		return nil
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer s.catchFault()
+	for i, seg := range append(s.added[:len(s.added):len(s.added)], s.feeds...) {
+		if !seg.usable() {
+			continue
+		}
+		a := about{s, seg, i >= len(s.added) && len(s.removed) > 0, &entries}
+		a.add(&n, func(it *item) bool {
+			switch it.kind {
+			case below:
+				return subject.Below
+			case byURL:
+				return subject.URL == string(it.extra)
+			}
+			return it.kind == exact && !subject.Below && subject.URL == ""
+		})
+	}
+	return entries
+}
+
 // An about collects entries of one segment.
 type about struct {
 	*Store

@@ -2,6 +2,7 @@ package local
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -57,29 +58,16 @@ func (c *runCursor) next(r *record) error {
 
 // A segmentCursor reads a segment.
 type segmentCursor struct {
-	*segment
-	at     uint64 // the next bucket
-	bucket []byte
-	group  group
-	hash   uint64
+	walk
+	group group
+	hash  uint64
 }
 
 func (c *segmentCursor) next(r *record) error {
-	for len(c.group.items) == 0 {
-		for len(c.bucket) == 0 {
-			if c.names == 0 || c.at == 1<<c.bits {
-				return io.EOF
-			}
-			c.bucket = c.segment.bucket(c.at)
-			c.at++
-			if err := c.err(); err != nil {
-				return err
-			}
-		}
+	if len(c.group.items) == 0 {
 		var ok bool
-		if c.group, c.bucket, ok = readGroup(c.bucket); !ok {
-			c.damaged("a bucket of records")
-			return c.err()
+		if c.group, ok = c.walk.next(); !ok {
+			return cmp.Or(c.err(), io.EOF)
 		}
 		n := c.group.storedName()
 		c.hash = n.hash()

@@ -22,7 +22,7 @@ type Edits struct {
 }
 
 // ByHand is the source of what was added by hand and names none.
-const ByHand = "by hand"
+const ByHand = "manual"
 
 // A permit is a value on the host's allow list.
 type permit struct {

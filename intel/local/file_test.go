@@ -178,11 +178,23 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// bigStore makes a file that is not checked wholly when it is opened.
+// bigStore makes a file of n indicators that is not checked wholly when it is opened, for long URLs among them.
 func bigStore(t testing.TB) (path string, n int) {
-	n = 700_000
+	n = 100_000
+	in := importOf("a", n)
+	few := in.Read
+	in.Read = func(take func(intel.Entry) error) error {
+		for i := range 16 {
+			e := entryOf(fmt.Sprintf("long%d.test", i))
+			e.URL = "http://" + e.Key.Value + "/" + strings.Repeat("x", 1<<20)
+			if err := take(e); err != nil {
+				return err
+			}
+		}
+		return few(take)
+	}
 	path = filepath.Join(t.TempDir(), "intel.store")
-	if _, err := Replace(path, importOf("a", n)); err != nil {
+	if _, err := Replace(path, in); err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Size() <= wholeCheck {
@@ -253,7 +265,11 @@ func TestCutWhileInUse(t *testing.T) {
 
 // TestBytesPerIndicator holds what a store takes beyond the texts of its indicators.
 func TestBytesPerIndicator(t *testing.T) {
-	path, n := bigStore(t)
+	n := 100_000
+	path := filepath.Join(t.TempDir(), "intel.store")
+	if _, err := Replace(path, importOf("a", n)); err != nil {
+		t.Fatal(err)
+	}
 	info, err := os.Stat(path)
 	if err != nil {
 		t.Fatal(err)

@@ -132,7 +132,7 @@ func (m *merger) writeRecords(w *segmentWriter) error {
 	m.dir = make([]uint64, 1<<m.dirBits+1)
 	var all cursors
 	if m.old != nil {
-		if err := all.add(&segmentCursor{segment: m.old}); err != nil {
+		if err := all.add(&segmentCursor{walk: walk{segment: m.old}}); err != nil {
 			return err
 		}
 	}

@@ -79,6 +79,9 @@ func openSegment(data []byte, p *pages) (*segment, error) {
 		footer = footer[16:]
 	}
 	s.names, s.listed = binary.LittleEndian.Uint64(footer), binary.LittleEndian.Uint64(footer[8:])
+	if s.names > s.sections[records].size {
+		return nil, fmt.Errorf("%d names in %d bytes of records", s.names, s.sections[records].size)
+	}
 	bits := binary.LittleEndian.Uint64(footer[16:])
 	if bits > 40 || s.sections[directory].size != (1<<bits+1)*8 {
 		return nil, fmt.Errorf("a directory of %d bytes for %d bits", s.sections[directory].size, bits)
@@ -152,7 +155,7 @@ func (s *segment) find(hash uint64, n *name) (items []byte) {
 	if s.names == 0 {
 		return nil
 	}
-	bucket := s.bucket(hash >> (64 - s.bits)) // all of it when bits is 0: Go shifts by 64 to 0
+	bucket, _ := s.bucket(hash >> (64 - s.bits)) // all of it when bits is 0: Go shifts by 64 to 0
 	for len(bucket) > 0 {
 		g, rest, ok := readGroup(bucket)
 		if !ok {
@@ -167,18 +170,18 @@ func (s *segment) find(hash uint64, n *name) (items []byte) {
 	return nil
 }
 
-// bucket returns the records whose hashes begin with these bits.
-func (s *segment) bucket(i uint64) []byte {
+// bucket returns the records whose hashes begin with these bits, and where they begin.
+func (s *segment) bucket(i uint64) (bucket []byte, start uint64) {
 	bounds := s.bytes(directory, i*8, 16)
 	if bounds == nil {
-		return nil
+		return nil, 0
 	}
 	start, end := binary.LittleEndian.Uint64(bounds), binary.LittleEndian.Uint64(bounds[8:])
 	if start > end {
 		s.damaged("bucket %d ends before it begins", i)
-		return nil
+		return nil, 0
 	}
-	return s.bytes(records, start, end-start)
+	return s.bytes(records, start, end-start), start
 }
 
 // A group is a name and all its items, as they stand among the records: class, name (with its length, when it is
@@ -219,23 +222,36 @@ func readGroup(data []byte) (g group, rest []byte, ok bool) {
 // groups yields all groups in the order of their hashes.
 func (s *segment) groups() iter.Seq[group] {
 	return func(yield func(group) bool) {
-		if s.names == 0 {
-			return
-		}
-		for i := range uint64(1) << s.bits {
-			for bucket := s.bucket(i); len(bucket) > 0; {
-				g, rest, ok := readGroup(bucket)
-				if !ok {
-					s.damaged("a bucket of records")
-					return
-				}
-				if !yield(g) {
-					return
-				}
-				bucket = rest
-			}
+		w := walk{segment: s}
+		for g, ok := w.next(); ok && yield(g); g, ok = w.next() {
 		}
 	}
+}
+
+// A walk goes over all groups of a segment.
+type walk struct {
+	*segment
+	at     uint64 // the next bucket
+	behind uint64 // where the last one ended
+	bucket []byte
+}
+
+// next returns the next group; false says that there is none, or that the segment is damaged.
+func (w *walk) next() (g group, ok bool) {
+	for len(w.bucket) == 0 {
+		if w.names == 0 || w.at == 1<<w.bits || !w.usable() {
+			return g, false
+		}
+		start := uint64(0)
+		if w.bucket, start = w.segment.bucket(w.at); start != w.behind { // or a file could let us walk for ever
+			return g, w.damaged("bucket %d does not begin where the one before ends", w.at)
+		}
+		w.at, w.behind = w.at+1, start+uint64(len(w.bucket))
+	}
+	if g, w.bucket, ok = readGroup(w.bucket); !ok {
+		return g, w.damaged("a bucket of records")
+	}
+	return g, true
 }
 
 // each yields the items of a group.

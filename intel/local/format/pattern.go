@@ -238,13 +238,6 @@ func (p *patternParser) comparison() []term {
 	p.next()
 	switch {
 	case p.is("="), p.is("=="), p.is("ISSUBSET"):
-		if !p.quoted && p.token != "" { // a number, a truth value, or h'…'
-			p.next()
-			if p.quoted {
-				p.next()
-			}
-			return []term{{path: path, values: []string{""}}}
-		}
 		return []term{{path: path, values: p.values(1)}}
 	case p.is("IN"):
 		if !p.is("(") {
@@ -259,14 +252,21 @@ func (p *patternParser) comparison() []term {
 	return p.fail(p.unexpected())
 }
 
-// values reads up to most literals, with commas between them.
+// values reads up to most constants, with commas between them. What is no string is read as "".
 func (p *patternParser) values(most int) (values []string) {
 	for {
+		value := p.token
 		if !p.quoted {
-			p.fail(p.unexpected())
-			return []string{""}
+			value = ""
+			if strings.Contains("()[],", p.token) || slices.Contains(complexWords, p.token) { // "" too, at the end
+				p.fail(p.unexpected())
+				return []string{""}
+			}
+			if strings.HasPrefix(p.rest, "'") { // of t'…', h'…' and b'…'
+				p.next()
+			}
 		}
-		values = append(values, p.token)
+		values = append(values, value)
 		if p.next(); len(values) >= most || !p.is(",") {
 			return values
 		}
