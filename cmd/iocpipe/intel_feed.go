@@ -113,7 +113,7 @@ func (f *feedFlags) feeds(args []string) (feeds []feed.Feed, err error) {
 	for _, arg := range args {
 		named, err := feed.Named(arg)
 		if err != nil {
-			return nil, usagef("intel feed add: %v", err)
+			return nil, usagef("intel feed add: %v (feed ls --known tells the names)", err)
 		}
 		feeds = append(feeds, named...)
 	}

@@ -140,6 +140,7 @@ func Update(ctx context.Context, path string, opt Options) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer fetcher.transport.CloseIdleConnections()
 	u := &update{fetcher: fetcher, path: path}
 	if err := u.choose(); err != nil {
 		return nil, err
