@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -227,7 +228,7 @@ func (l *importing) readFile(source *local.Source, file string, take func(intel.
 	if !slices.Contains(l.kinds, string(kind)) {
 		l.kinds = append(l.kinds, string(kind))
 	}
-	return errors.Join(err, strict)
+	return cmp.Or(strict, err)
 }
 
 // place says which of several files a record stands in.

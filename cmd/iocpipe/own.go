@@ -9,11 +9,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"iocpipe/extract"
 	"iocpipe/filter"
+	"iocpipe/filter/annotate"
 	"iocpipe/intel/local"
+	"iocpipe/intel/local/feed"
 )
 
 // noticeEvery is how often the files behind local intelligence and allow lists are looked at for changes.
@@ -36,7 +39,8 @@ type own struct {
 	policy extract.Policy
 	silent bool // an allow list cannot be read
 
-	allowed int // by the host's store, when that was looked at last: allowances expire
+	stale   map[string]bool // feeds of whose age was warned
+	allowed int             // by the host's store, when that was looked at last: allowances expire
 }
 
 // The parts that are read again each by itself.
@@ -84,7 +88,7 @@ func (o *own) readLists() (wrong []error, err error) {
 // readStore opens the host's store. The one that was read stays while there is a broken one in its place.
 func (o *own) readStore() (wrong []error, err error) {
 	info, err := os.Stat(o.store)
-	if o.store == "" || errors.Is(err, fs.ErrNotExist) && !o.must {
+	if o.store == "" || !o.must && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) {
 		o.host, o.file = nil, nil
 		return nil, nil
 	}
@@ -131,6 +135,7 @@ func (o *own) complain(part int, wrong []error) {
 func (o *own) watch(ctx context.Context, again <-chan os.Signal) {
 	tick := time.NewTicker(noticeEvery)
 	defer tick.Stop()
+	o.warnOfAge()
 	for {
 		select {
 		case <-ctx.Done():
@@ -142,6 +147,7 @@ func (o *own) watch(ctx context.Context, again <-chan os.Signal) {
 		if err := o.host.Err(); err != nil {
 			o.complain(storePart, []error{fmt.Errorf("local store: %w", err)})
 		}
+		o.warnOfAge()
 		if o.unchanged() {
 			continue
 		}
@@ -149,6 +155,32 @@ func (o *own) watch(ctx context.Context, again <-chan os.Signal) {
 			o.stream.complain(err)
 		}
 	}
+}
+
+// feedAges returns how old the feeds of the host's store are.
+func (o *own) feedAges() []feed.Age {
+	if o.store == "" {
+		return nil
+	}
+	registry, err := feed.Load(registryPath(o.store))
+	if err != nil {
+		return nil // intel update says so
+	}
+	return registry.Ages(time.Now())
+}
+
+// warnOfAge tells once of each feed that is older than it should be.
+func (o *own) warnOfAge() {
+	stale := make(map[string]bool)
+	for _, age := range o.feedAges() {
+		if warning := age.Warning(); warning != "" {
+			stale[age.Name] = true
+			if !o.stale[age.Name] {
+				fmt.Fprintf(o.stream.con.stderr, "iocpipe: %s\n", annotate.Safe(warning))
+			}
+		}
+	}
+	o.stale = stale
 }
 
 func (o *own) unchanged() bool {
