@@ -412,7 +412,7 @@ func TestChangesDuringAnUpdate(t *testing.T) {
 	w := newWorld(t)
 	arrived, release := make(chan struct{}, 8), make(chan struct{})
 	server := lookuptest.NewServer(t, lookuptest.Stall(func() { arrived <- struct{}{} }, release, answer(200, list(3))))
-	w.add(ofURL("stays", server.URL), ofURL("goes", server.URL))
+	w.add(ofURL("stays", server.URL), ofURL("goes", server.URL), ofURL("moves", server.URL))
 	done := make(chan []Result)
 	go func() {
 		results, err := Update(t.Context(), w.path, w.opt)
@@ -421,17 +421,21 @@ func TestChangesDuringAnUpdate(t *testing.T) {
 		}
 		done <- results
 	}()
-	<-arrived
-	<-arrived
+	for range 3 {
+		<-arrived
+	}
 	w.add(ofURL("comes", server.URL))
-	if err := Change(t.Context(), w.path, func(r *Registry) error { return r.Remove("goes") }); err != nil {
+	if err := Change(t.Context(), w.path, func(r *Registry) error {
+		r.Get("moves").From = server.URL + "/elsewhere"
+		return r.Remove("goes")
+	}); err != nil {
 		t.Fatal(err)
 	}
 	close(release)
 	if results := <-done; len(results) != 1 || results[0].Feed.Name != "stays" {
 		t.Errorf("%+v", results)
 	}
-	if w.holds("goes") || !w.holds("stays") {
+	if w.holds("goes") || w.holds("moves") || !w.holds("stays") {
 		t.Errorf("the store holds %v", w.store)
 	}
 	if f := w.registered("comes"); !f.Tried.IsZero() {
