@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"text/tabwriter"
@@ -37,8 +38,7 @@ type feedFlags struct {
 	store             storeFlags
 	name, format      string
 	every, maxAge     days
-	votes             string
-	benign            bool
+	vote              string
 	keyEnv, keyHeader string
 	insecureHTTP      bool
 }
@@ -61,8 +61,7 @@ Nothing is fetched: intel update does that.
 	flags.StringVar(&f.format, "format", "", "format of the list (default told by content)")
 	flags.Var(&f.every, "every", "how often it is fetched, as 30m, 6h or 1d (default the known feed's, else 1h)")
 	flags.Var(&f.maxAge, "max-age", "age from which on it is stale (default 3 times its interval)")
-	flags.StringVar(&f.votes, "votes", "", "what being listed means: -1 malicious, 0 undecided, 1 benign (default what the format says)")
-	flags.BoolVar(&f.benign, "benign", false, "the list is of what is harmless, as --votes 1")
+	flags.StringVar(&f.vote, "vote", "", "what being listed means: malicious, undecided or benign (default what the format says)")
 	flags.StringVar(&f.keyEnv, "key-env", "", "`VARIABLE` of the environment of intel update that holds the key")
 	flags.StringVar(&f.keyHeader, "key-header", "", "`HEADER` that the key is sent in, such as Auth-Key (or write {key} in the URL)")
 	flags.BoolVar(&f.insecureHTTP, "insecure-http", false, "allow plain http:// to a public host")
@@ -83,28 +82,15 @@ func (f *feedFlags) run(cmd *cobra.Command, con console, args []string) error {
 	if err != nil {
 		return err
 	}
-	var feeds []feed.Feed
-	for _, arg := range args {
-		named, err := feed.Named(arg)
-		if err != nil {
-			return usagef("intel feed add: %v", err)
-		}
-		feeds = append(feeds, named...)
-	}
-	if f.name != "" && len(feeds) != 1 {
-		return usagef("--name: %d feeds cannot have one name", len(feeds))
-	}
-	for i := range feeds {
-		if err := f.apply(&feeds[i]); err != nil {
-			return err
-		}
+	feeds, err := f.feeds(args)
+	if err != nil {
+		return err
 	}
 	if err := makeFolder(store); err != nil {
 		return err
 	}
 	err = feed.Change(background(cmd), registryPath(store), func(r *feed.Registry) error {
 		for i := range feeds {
-			feeds[i].Added = time.Now().UTC().Truncate(time.Second)
 			if _, err := r.Add(feeds[i]); err != nil {
 				return usagef("intel feed add: %v", err)
 			}
@@ -118,18 +104,42 @@ func (f *feedFlags) run(cmd *cobra.Command, con console, args []string) error {
 		if known, ok := feed.ByName(added.Name); ok && known.Limited {
 			fmt.Fprintf(con.stderr, "iocpipe: %s: %s; see %s\n", added.Name, known.License, known.Page)
 		}
+		if added.KeyNeeded && os.Getenv(added.KeyEnv) == "" {
+			fmt.Fprintf(con.stderr, "iocpipe: %s: intel update needs the key in %s\n", added.Name, added.KeyEnv)
+		}
 	}
 	return nil
 }
 
+// feeds returns the feeds that args stand for, with the settings of the flags.
+func (f *feedFlags) feeds(args []string) (feeds []feed.Feed, err error) {
+	for _, arg := range args {
+		named, err := feed.Named(arg)
+		if err != nil {
+			return nil, usagef("intel feed add: %v (feed ls --known tells the names)", err)
+		}
+		feeds = append(feeds, named...)
+	}
+	if f.name != "" && len(feeds) != 1 {
+		return nil, usagef("--name: %d feeds cannot have one name", len(feeds))
+	}
+	for i := range feeds {
+		feeds[i].Added = time.Now().UTC().Truncate(time.Second)
+		if err := f.apply(&feeds[i]); err != nil {
+			return nil, err
+		}
+	}
+	return feeds, nil
+}
+
 // apply gives added the settings of the flags, and checks them.
 func (f *feedFlags) apply(added *feed.Feed) error {
-	votes, err := f.parseVotes()
-	if err != nil {
-		return err
-	}
-	if votes != nil {
-		added.Votes = votes
+	if f.vote != "" {
+		votes, err := parseVote(f.vote)
+		if err != nil {
+			return err
+		}
+		added.Votes = &votes
 	}
 	if !slices.Contains(format.Kinds(), format.Kind(cmp.Or(f.format, string(format.Plain)))) {
 		return usagef("--format %s: there are %v", annotate.Safe(f.format), format.Kinds())
@@ -145,20 +155,6 @@ func (f *feedFlags) apply(added *feed.Feed) error {
 		return usagef("intel feed add: %v", err)
 	}
 	return nil
-}
-
-func (f *feedFlags) parseVotes() (*int8, error) {
-	votes := map[string]int8{"-1": -1, "0": 0, "1": 1, "malicious": -1, "undecided": 0, "benign": 1}
-	v, ok := votes[f.votes]
-	switch {
-	case f.benign && f.votes == "":
-		v = 1
-	case f.votes == "":
-		return nil, nil
-	case !ok || f.benign:
-		return nil, usagef("--votes %s: say -1 (malicious), 0 (undecided) or 1 (benign), and not --benign beside it", annotate.Safe(f.votes))
-	}
-	return &v, nil
 }
 
 func newFeedRemoveCommand(con console) *cobra.Command {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/url"
 	"os"
 	"os/signal"
 	"slices"
@@ -69,6 +70,9 @@ func (f *updateFlags) validate() error {
 		if n < 1 {
 			return usagef("--%s: must be above 0", name)
 		}
+	}
+	if u, err := url.Parse(f.options.Proxy); err == nil && u.User != nil {
+		return usagef("--proxy: a user or password in a flag can be read by everyone on this host: set HTTPS_PROXY in the environment")
 	}
 	return nil
 }

@@ -74,7 +74,7 @@ type validators struct {
 // A fetcher copies the content of feeds. It is safe for concurrent use.
 type fetcher struct {
 	Options
-	transport http.RoundTripper
+	transport *http.Transport
 	dir       string // of the copies
 	copies    atomic.Int64
 }

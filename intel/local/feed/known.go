@@ -2,6 +2,7 @@ package feed
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -131,7 +132,13 @@ func Named(arg string) ([]Feed, error) {
 		return threatCrowd(base)
 	}
 	f, err := Own(arg)
-	return []Feed{f}, err
+	if err != nil {
+		return nil, err
+	}
+	if _, err := os.Stat(f.From); err != nil && !isWeb(f.From) { // a known name that is misspelt looks like a path
+		return nil, fmt.Errorf("%s: neither a known feed nor a URL, file or folder: %w", arg, err)
+	}
+	return []Feed{f}, nil
 }
 
 // threatCrowd returns the feeds of a ThreatCrowd server: one value per line, made anew every hour on the hour.

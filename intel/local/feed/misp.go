@@ -38,9 +38,6 @@ func (d *download) events(ctx context.Context, target string) error {
 	if err != nil {
 		return err
 	}
-	if !strings.HasSuffix(base.Path, "/") {
-		base.Path += "/"
-	}
 	path, got, err := d.get(ctx, base.JoinPath("manifest.json").String(), d.known)
 	if err != nil || d.unchanged {
 		return err
@@ -53,12 +50,23 @@ func (d *download) events(ctx context.Context, target string) error {
 	if err != nil {
 		return err
 	}
-	d.parts, d.bytes = nil, 0
 	dir := filepath.Join(filepath.Dir(d.dir), eventsDir, d.feed.Name)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	failed := 0
+	if err := d.allEvents(ctx, base, dir, events); err != nil {
+		return err
+	}
+	if d.refused == 0 { // else the next update is to try again
+		d.validators = got
+	}
+	return pruneEvents(dir, events)
+}
+
+// allEvents makes the events the parts of the content, in place of the manifest. Those that cannot be had are refused,
+// unless they are most.
+func (d *download) allEvents(ctx context.Context, base *url.URL, dir string, events []event) error {
+	d.parts, d.bytes = nil, 0
 	for _, e := range events {
 		err := d.event(ctx, base, dir, e)
 		switch {
@@ -67,21 +75,17 @@ func (d *download) events(ctx context.Context, target string) error {
 		case err != nil && !d.retryAfter.IsZero(): // the server has enough for now
 			return fmt.Errorf("event %s: %w", e.uuid, err)
 		case err != nil:
-			failed++
 			d.refuse(Refusal{e.uuid, err.Error(), true})
 		}
 	}
-	if failed*2 > len(events) {
-		return fmt.Errorf("%d of %d events cannot be had; %s", failed, len(events), d.samples[0])
+	if d.refused*2 > len(events) {
+		return fmt.Errorf("%d of %d events cannot be had; %s", d.refused, len(events), d.samples[0])
 	}
-	d.hash = sha256.New() // whose files are named after what is in them
+	d.hash = sha256.New() // the downloads went through it; the names of the files say what is in them
 	for _, p := range d.parts {
 		_, _ = io.WriteString(d.hash, filepath.Base(p.path)) // a hash takes all
 	}
-	if failed == 0 { // else the next update is to try again
-		d.validators = got
-	}
-	return pruneEvents(dir, events)
+	return nil
 }
 
 // parseManifest reads a manifest: an object from UUID to an object with a timestamp or, as older generators write it,

@@ -155,19 +155,25 @@ func TestKnownFeeds(t *testing.T) {
 }
 
 func TestNamed(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"Hosts File.csv", "corp.json"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for arg, want := range map[string]string{
-		"urlhaus":                              "urlhaus",
-		"https://lists.example/Bad_IPs.txt.gz": "bad_ips",
-		"https://lists.example/":               "lists.example",
-		"https://lists.example/x?list=1":       "x",
-		"/etc/intel/Hosts File.csv":            "hosts-file",
-		"file:///etc/intel/corp.json":          "corp",
-		"threatcrowd:https://crowd.example":    "threatcrowd-domains threatcrowd-ips threatcrowd-hashes",
-		"threatcrowd:ftp://crowd.example":      "!",
-		"https://me:pw@lists.example/a":        "!",
-		"ftp://lists.example/a":                "!",
-		"file://elsewhere/etc/intel":           "!",
-		"":                                     "!",
+		"urlhaus":                                   "urlhaus",
+		"https://lists.example/Bad_IPs.txt.gz":      "bad_ips",
+		"https://lists.example/":                    "lists.example",
+		"https://lists.example/x?list=1":            "x",
+		filepath.Join(dir, "Hosts File.csv"):        "hosts-file",
+		"file://" + filepath.Join(dir, "corp.json"): "corp", "urlhous": "!", filepath.Join(dir, "missing"): "!",
+		"threatcrowd:https://crowd.example": "threatcrowd-domains threatcrowd-ips threatcrowd-hashes",
+		"threatcrowd:ftp://crowd.example":   "!",
+		"https://me:pw@lists.example/a":     "!",
+		"ftp://lists.example/a":             "!",
+		"file://elsewhere/etc/intel":        "!",
+		"":                                  "!",
 	} {
 		feeds, err := Named(arg)
 		if err != nil {

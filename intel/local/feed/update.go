@@ -11,6 +11,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,13 +140,14 @@ func Update(ctx context.Context, path string, opt Options) ([]Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer fetcher.transport.CloseIdleConnections()
 	u := &update{fetcher: fetcher, path: path}
 	if err := u.choose(); err != nil {
 		return nil, err
 	}
 	u.fetchAll(ctx)
 	if err := context.Cause(ctx); err != nil {
-		return nil, err
+		return nil, errors.Join(err, u.noteAsked(context.WithoutCancel(ctx)))
 	}
 	return u.finish(ctx)
 }
@@ -224,10 +226,7 @@ func (f *Feed) next(forced bool) time.Time {
 		wait = max(wait, time.Duration(f.Least)+time.Second)
 	}
 	next := f.Tried.Add(wait)
-	if next.Before(f.NotBefore) {
-		return f.NotBefore
-	}
-	return next
+	return latest(next, f.NotBefore)
 }
 
 // Due returns when f is due, as far as nobody forces it.
@@ -362,6 +361,21 @@ func isHTML(begin []byte) bool {
 	}
 	return false
 }
+
+// noteAsked takes down, when the update is ended from outside, when the feeds that were asked may be asked again. What
+// came of it is neither good nor a failure.
+func (u *update) noteAsked(ctx context.Context) error {
+	return Change(ctx, u.path, func(r *Registry) error {
+		for _, t := range u.turns {
+			if f := r.Get(t.feed.Name); f != nil && t.content != nil && f.Least > 0 {
+				f.NotBefore = latest(f.NotBefore, t.content.retryAfter, t.tried.Add(time.Duration(f.Least)+time.Second))
+			}
+		}
+		return nil
+	})
+}
+
+func latest(times ...time.Time) time.Time { return slices.MaxFunc(times, time.Time.Compare) }
 
 // finish gives the store what is new and writes the registry, while nobody else changes it: a feed that was removed
 // meanwhile does not come back.

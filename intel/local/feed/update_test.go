@@ -412,7 +412,7 @@ func TestChangesDuringAnUpdate(t *testing.T) {
 	w := newWorld(t)
 	arrived, release := make(chan struct{}, 8), make(chan struct{})
 	server := lookuptest.NewServer(t, lookuptest.Stall(func() { arrived <- struct{}{} }, release, answer(200, list(3))))
-	w.add(ofURL("stays", server.URL), ofURL("goes", server.URL))
+	w.add(ofURL("stays", server.URL), ofURL("goes", server.URL), ofURL("moves", server.URL))
 	done := make(chan []Result)
 	go func() {
 		results, err := Update(t.Context(), w.path, w.opt)
@@ -421,17 +421,21 @@ func TestChangesDuringAnUpdate(t *testing.T) {
 		}
 		done <- results
 	}()
-	<-arrived
-	<-arrived
+	for range 3 {
+		<-arrived
+	}
 	w.add(ofURL("comes", server.URL))
-	if err := Change(t.Context(), w.path, func(r *Registry) error { return r.Remove("goes") }); err != nil {
+	if err := Change(t.Context(), w.path, func(r *Registry) error {
+		r.Get("moves").From = server.URL + "/elsewhere"
+		return r.Remove("goes")
+	}); err != nil {
 		t.Fatal(err)
 	}
 	close(release)
 	if results := <-done; len(results) != 1 || results[0].Feed.Name != "stays" {
 		t.Errorf("%+v", results)
 	}
-	if w.holds("goes") || !w.holds("stays") {
+	if w.holds("goes") || w.holds("moves") || !w.holds("stays") {
 		t.Errorf("the store holds %v", w.store)
 	}
 	if f := w.registered("comes"); !f.Tried.IsZero() {
@@ -443,7 +447,9 @@ func TestUpdateThatIsStopped(t *testing.T) {
 	w := newWorld(t)
 	arrived := make(chan struct{}, 1)
 	server := lookuptest.NewServer(t, lookuptest.Stall(func() { arrived <- struct{}{} }, nil, nil))
-	w.add(ofURL("f", server.URL))
+	f := ofURL("f", server.URL)
+	f.Least = hour
+	w.add(f)
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() {
 		<-arrived
@@ -454,6 +460,10 @@ func TestUpdateThatIsStopped(t *testing.T) {
 	}
 	if f := w.registered("f"); f.Failures != 0 || !f.Tried.IsZero() {
 		t.Errorf("a person's ^C counts as the feed's failure: %+v", f)
+	}
+	w.later(time.Minute)
+	if r := w.update(forced(w.opt))["f"]; r.Outcome != NotDue {
+		t.Errorf("a person's ^C lets the feed be asked sooner than its publisher permits: %+v", r)
 	}
 }
 
