@@ -38,7 +38,8 @@ var mayImport = map[string][]string{
 var thirdParty = []string{
 	"github.com/hashicorp/golang-lru/v2", "github.com/klauspost/compress", "github.com/prometheus/client_golang",
 	"github.com/redis/go-redis/v9", "github.com/elastic/go-elasticsearch", "github.com/spf13/cobra",
-	"github.com/spf13/pflag", "github.com/valyala/fastjson", "go.yaml.in/yaml/v3", "golang.org/x", "modernc.org/sqlite",
+	"github.com/spf13/pflag", "github.com/valyala/fastjson",
+	"github.com/cespare/xxhash/v2", "go.yaml.in/yaml/v3", "golang.org/x", "modernc.org/sqlite",
 }
 
 // testParty are those that tests may use beside them, and the packages that only tests import.

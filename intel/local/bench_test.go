@@ -11,7 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	_ "modernc.org/sqlite"
 
@@ -119,11 +121,13 @@ func BenchmarkOpen(b *testing.B) {
 func BenchmarkReplace(b *testing.B) {
 	eachSize(b, func(b *testing.B, n int) {
 		path := filepath.Join(b.TempDir(), "store")
+		before := processorTime(b)
 		for b.Loop() {
 			if _, err := Replace(path, importOf("a", n)); err != nil {
 				b.Fatal(err)
 			}
 		}
+		b.ReportMetric((processorTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
 		b.ReportMetric(float64(b.N)*float64(n)/b.Elapsed().Seconds(), "indicators/s")
 	})
 }
@@ -238,13 +242,24 @@ func benchQuestions(b *testing.B, n int, find func(extract.Key) bool) {
 		b.Run(kind, func(b *testing.B) {
 			b.ReportAllocs()
 			i, found := 0, 0
+			before := processorTime(b)
 			for b.Loop() {
 				if find(keys[i%len(keys)]) {
 					found++
 				}
 				i++
 			}
+			b.ReportMetric(float64(processorTime(b)-before)/float64(i), "cpu-ns/op")
 			b.ReportMetric(float64(found)/float64(i), "found")
 		})
 	}
+}
+
+// processorTime returns how long processors have worked for this process, which a busy machine does not change much.
+func processorTime(b *testing.B) time.Duration {
+	var used syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
