@@ -239,6 +239,9 @@ func benchQuestions(b *testing.B, n int, find func(extract.Key) bool) {
 	all := questions(n)
 	for _, kind := range []string{"hit ip", "hit domain", "hit hash", "miss ip", "miss domain", "miss hash", "parent"} {
 		keys := all[kind]
+		for _, key := range keys { // pages that nobody has touched yet are not what is measured
+			find(key)
+		}
 		b.Run(kind, func(b *testing.B) {
 			b.ReportAllocs()
 			i, found := 0, 0
@@ -257,9 +260,13 @@ func benchQuestions(b *testing.B, n int, find func(extract.Key) bool) {
 
 // processorTime returns how long processors have worked for this process, which a busy machine does not change much.
 func processorTime(b *testing.B) time.Duration {
-	var used syscall.Rusage
+	used := usage(b)
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+func usage(b *testing.B) (used syscall.Rusage) {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
 		b.Fatal(err)
 	}
-	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+	return used
 }
