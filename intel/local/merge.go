@@ -36,7 +36,7 @@ type merger struct {
 
 const (
 	mostOfName = 1 << 16 // records of one hash that an import may add, so that a hostile list cannot eat the memory
-	perBucket  = 2       // names in a bucket, about
+	perBucket  = 4       // names in a bucket, about
 )
 
 // merge writes the segment of b's entries and of what remains of old. Sources that b names are replaced, and so are

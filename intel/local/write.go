@@ -122,6 +122,7 @@ func change(path string, write func(old *file, w *fileWriter) error) error {
 	defer unlock()
 	beside := sibling(path, ".new")
 	_ = os.Remove(beside) // of one who was killed: only who holds the lock writes there
+	sweepScratch(filepath.Dir(path))
 	old, err := openFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
