@@ -271,3 +271,38 @@ func usage(b *testing.B) (used syscall.Rusage) {
 	}
 	return used
 }
+
+// BenchmarkFindNetwork asks for addresses among a million networks of two lengths, one in the other.
+func BenchmarkFindNetwork(b *testing.B) {
+	said := &intel.Statement{Source: "a", Report: *listed}
+	builder := newBuilder("")
+	builder.begin(Source{Name: "a"})
+	var keys []extract.Key
+	for i := range uint32(1 << 20) {
+		addr := netip.AddrFrom4([4]byte{byte(i >> 12), byte(i >> 4), byte(i << 4), 0})
+		bits := 20
+		if i%16 == 1 {
+			bits = 16
+		}
+		network := netip.PrefixFrom(addr, bits).Masked()
+		if err := builder.take(intel.Entry{Subject: intel.Subject{Net: network}, Statement: said}); err != nil {
+			b.Fatal(err)
+		}
+		if i%17 == 0 {
+			addr = netip.AddrFrom4([4]byte{byte(i >> 12), byte(i >> 4), byte(i<<4) | byte(i&15), byte(i)})
+			keys = append(keys, extract.Key{Type: extract.IP, Value: addr.String()})
+		}
+	}
+	s := built(b, builder)
+	rand.Shuffle(len(keys), func(i, j int) { keys[i], keys[j] = keys[j], keys[i] })
+	b.ReportAllocs()
+	before, i := processorTime(b), 0
+	for b.Loop() {
+		if s.Find(keys[i%len(keys)]).Verdict != intel.Malicious {
+			b.Fatalf("%v is not found", keys[i%len(keys)])
+		}
+		i++
+	}
+	b.ReportMetric(float64(processorTime(b)-before)/float64(i), "cpu-ns/op")
+	b.ReportMetric(float64(len(s.feeds[0].data))/float64(s.Len()), "B/network")
+}

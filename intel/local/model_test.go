@@ -157,6 +157,9 @@ func (m *model) step(t *testing.T, random *rand.Rand, path string, subjects []st
 		m.hand = append(m.hand, e)
 		sortByVerdict(m.hand)
 		delete(m.removed, e.Subject)
+		if e.URL != "" {
+			delete(m.removed, intel.Subject{URL: e.URL})
+		}
 		if err := Change(path, func(edits *Edits) error { return edits.Add(e) }); err != nil {
 			t.Fatal(err)
 		}
