@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"iocpipe/extract"
@@ -45,7 +46,7 @@ func (e *Edits) Add(entry intel.Entry) error {
 	if s.Added.IsZero() {
 		s.Added = e.now
 	}
-	delete(e.removed, entry.Subject)
+	delete(e.removed, removable(entry.Subject))
 	e.added[entry.Subject] = &s
 	return nil
 }
@@ -54,26 +55,30 @@ func (e *Edits) Add(entry intel.Entry) error {
 // included, until it is added again: an indicator with all that relates it, a network, a *.domain, or a URL. What else
 // covers it, such as a network around an address, goes on to say so.
 func (e *Edits) Remove(subject intel.Subject, by, note string) error {
-	_, ok := nameOfSubject(&subject)
-	if !ok && subject.URL == "" {
+	if _, ok := nameOfSubject(&subject); !ok && subject.URL == "" {
 		return errNoSubject
 	}
-	if subject.URL != "" {
-		for s := range e.added {
-			if s.URL == subject.URL {
-				delete(e.added, s)
-			}
-		}
-		subject = intel.Subject{URL: subject.URL}
-	} else {
-		for s := range e.added {
-			if s.Key == subject.Key && s.Net == subject.Net && s.Below == subject.Below {
-				delete(e.added, s)
-			}
+	subject = removable(subject)
+	for s := range e.added {
+		if s.URL != "" && s.URL == subject.URL || subject.URL == "" && withoutURL(s) == subject {
+			delete(e.added, s)
 		}
 	}
 	e.removed[subject] = &intel.Statement{By: by, Added: e.now, Note: note}
 	return nil
+}
+
+// removable returns the subject under which it is kept that s was removed: a URL is one without its host, too.
+func removable(s intel.Subject) intel.Subject {
+	if s.URL != "" {
+		return intel.Subject{URL: s.URL}
+	}
+	return withoutURL(s)
+}
+
+// withoutURL returns the name that s stands under: the indicator, the network or the *.domain.
+func withoutURL(s intel.Subject) intel.Subject {
+	return intel.Subject{Key: s.Key, Below: s.Below, Net: s.Net}
 }
 
 // Allow puts a value on the host's allow list, until it expires, if ever.
@@ -81,18 +86,23 @@ func (e *Edits) Allow(value, by, note string, expires time.Time) error {
 	if err := new(extract.List).Add(value); err != nil {
 		return err
 	}
+	value = spelled(value)
 	e.allowed[value] = permit{value, by, note, e.now, expires}
 	return nil
 }
 
 // Disallow takes a value off the host's allow list.
 func (e *Edits) Disallow(value string) error {
+	value = spelled(value)
 	if _, ok := e.allowed[value]; !ok {
 		return fmt.Errorf("%q is not on the allow list of the store", value)
 	}
 	delete(e.allowed, value)
 	return nil
 }
+
+// spelled returns the one spelling of a value of the allow list.
+func spelled(value string) string { return strings.ToLower(strings.TrimSpace(value)) }
 
 // Change changes the edits of the store at path, which it makes if there is none. When do errs, nothing has changed.
 func Change(path string, do func(*Edits) error) error {

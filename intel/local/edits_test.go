@@ -102,6 +102,9 @@ func TestEdits(t *testing.T) {
 			map[string]string{"10.1.2.3": "malicious in a"}},
 		{"added again", "evil.test", []string{"rm", "evil.test", "add", "evil.test"},
 			map[string]string{"evil.test": "malicious in manual"}},
+		{"a URL that is added again is no longer hidden in feeds", "http://page.test/x",
+			[]string{"rm", "http://page.test/x", "benign", "http://page.test/x"},
+			map[string]string{"page.test": "related by url of http://page.test/x in a"}},
 		{"added and removed", "", []string{"add", "evil.test", "rm", "evil.test"}, map[string]string{"evil.test": ""}},
 		{"added URL removed by its host", "", []string{"add", "http://page.test/x", "rm", "page.test"},
 			map[string]string{"page.test": ""}},
@@ -153,7 +156,7 @@ func TestEditsAreTold(t *testing.T) {
 	if !s.Allow().Has(keyOf(t, "www.good.test")) {
 		t.Error("good.test is not allowed")
 	}
-	edit(t, path, "disallow", "good.test")
+	edit(t, path, "disallow", " Good.test")
 	if open(t, path).Allow().Has(keyOf(t, "www.good.test")) {
 		t.Error("good.test is still allowed")
 	}

@@ -78,6 +78,9 @@ func (s *Store) ask(segments []*segment, correct bool, n *name, w *word) {
 			hash, hashed = n.hash(), true
 		}
 		s.askExact(seg, correct, n, seg.find(hash, n), w)
+		if w.direct.ok() && w.direct.verdict == intel.Malicious {
+			return // nothing is worse
+		}
 		if n.class == ipv4 || n.class == ipv6 {
 			s.askNetworks(seg, correct, n, &cover, &widest)
 		}

@@ -3,7 +3,6 @@ package local
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"hash/crc32"
@@ -36,9 +35,8 @@ type merger struct {
 }
 
 const (
-	mostOfName  = 1 << 16 // records of one hash that an import may add, so that a hostile list cannot eat the memory
-	mostOfWords = 16      // statements of one source on one and the same thing
-	perBucket   = 4       // names in a bucket, about
+	mostOfName = 1 << 16 // records of one hash that an import may add, so that a hostile list cannot eat the memory
+	perBucket  = 4       // names in a bucket, about
 )
 
 // merge writes the segment of b's entries and of what remains of old. Sources that b names are replaced, and so are
@@ -214,118 +212,6 @@ func (m *merger) sumOfOld(it *item) uint32 {
 	return m.oldSum
 }
 
-// settle writes what is said of the names of one hash.
-func (m *merger) settle(w *segmentWriter) error {
-	if len(m.group) > 1 { // seldom
-		slices.SortFunc(m.group, func(a, b record) int {
-			return cmp.Or(a.compareThing(&b), cmp.Compare(a.order, b.order))
-		})
-	}
-	for rest := m.group; len(rest) > 0; {
-		n := 1
-		for n < len(rest) && rest[n].sameName(&rest[0]) {
-			n++
-		}
-		if err := m.settleName(w, rest[:n]); err != nil {
-			return err
-		}
-		rest = rest[n:]
-	}
-	m.group, m.held = m.group[:0], m.held[:0]
-	return nil
-}
-
-func (r *record) sameName(o *record) bool {
-	return r.class == o.class && string(r.name) == string(o.name)
-}
-
-// compareThing orders records by what says what of what.
-func (r *record) compareThing(o *record) int {
-	return cmp.Or(
-		cmp.Compare(r.class, o.class), bytes.Compare(r.name, o.name), cmp.Compare(r.kind, o.kind),
-		cmp.Compare(r.source, o.source), bytes.Compare(r.extra, o.extra),
-	)
-}
-
-// settleName writes the group of one name.
-func (m *merger) settleName(w *segmentWriter, all []record) error {
-	m.kept = m.kept[:0]
-	for rest := all; len(rest) > 0; {
-		n := 1
-		for n < len(rest) && rest[n].compareThing(&rest[0]) == 0 {
-			n++
-		}
-		m.settleThing(rest[:n])
-		rest = rest[n:]
-	}
-	if len(m.kept) == 0 {
-		return nil
-	}
-	slices.SortFunc(m.kept, func(a, b record) int {
-		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(b.verdict, a.verdict), cmp.Compare(a.source, b.source),
-			cmp.Compare(a.order, b.order))
-	})
-	return m.writeGroup(w)
-}
-
-// settleThing keeps what one source says of one and the same thing, and counts.
-func (m *merger) settleThing(all []record) {
-	n := m.newOf[all[0].source]
-	if n < 0 {
-		m.kept = append(m.kept, all...)
-		return
-	}
-	olds := 0
-	for olds < len(all) && all[olds].old {
-		olds++
-	}
-	before, now := all[:olds], all[olds:]
-	start := len(m.kept)
-	for _, r := range now {
-		m.keep(start, r)
-	}
-	if !all[0].isListed() {
-		return
-	}
-	result := &m.results[n]
-	kept := m.kept[start:]
-	result.Taken += len(kept)
-	result.Duplicate += len(now) - len(kept)
-	for _, r := range kept {
-		switch {
-		case olds == 0:
-		case slices.ContainsFunc(before, func(o record) bool { return o.sum == r.sum && o.verdict == r.verdict }):
-			result.Unchanged++
-		default:
-			result.Replaced++
-		}
-	}
-	if len(kept) == 0 {
-		result.Dropped++
-	}
-}
-
-// keep adds r to what is kept from start on, unless it is there, or there are enough that are no better.
-func (m *merger) keep(start int, r record) {
-	kept := m.kept[start:]
-	if slices.ContainsFunc(kept, func(k record) bool { return k.statement == r.statement }) {
-		return
-	}
-	if len(kept) < mostOfWords {
-		m.kept = append(m.kept, r)
-		return
-	}
-	least := 0
-	for i := range kept {
-		if kept[i].verdict < kept[least].verdict {
-			least = i
-		}
-	}
-	if kept[least].verdict < r.verdict {
-		kept[least] = r
-	}
-}
-
 // writeGroup writes what is kept of one name and notes where it stands.
 func (m *merger) writeGroup(w *segmentWriter) error {
 	first := &m.kept[0]
@@ -400,46 +286,4 @@ func (m *merger) writeSources(w *segmentWriter) error {
 	}
 	_, err = w.Write(list)
 	return err
-}
-
-// A segmentWriter writes the sections of a segment one after the other.
-type segmentWriter struct {
-	w        *bufio.Writer
-	at       uint64
-	sections [numSections]span
-	open     section
-}
-
-func (w *segmentWriter) Write(data []byte) (int, error) {
-	n, err := w.w.Write(data)
-	w.at += uint64(n)
-	return n, err
-}
-
-// begin ends the section at hand and begins another, at a multiple of eight.
-func (w *segmentWriter) begin(s section) {
-	w.end()
-	var zeros [8]byte
-	_, _ = w.Write(zeros[:(8-w.at%8)%8]) // the writer keeps the error for the next write
-	w.open = s
-	w.sections[s].at = w.at
-}
-
-func (w *segmentWriter) end() { w.sections[w.open].size = w.at - w.sections[w.open].at }
-
-// finish writes the footer.
-func (w *segmentWriter) finish(m *merger) error {
-	w.end()
-	var footer []byte
-	for _, s := range w.sections {
-		footer = binary.LittleEndian.AppendUint64(footer, s.at)
-		footer = binary.LittleEndian.AppendUint64(footer, s.size)
-	}
-	footer = binary.LittleEndian.AppendUint64(footer, m.names)
-	footer = binary.LittleEndian.AppendUint64(footer, m.listed)
-	footer = binary.LittleEndian.AppendUint64(footer, uint64(m.dirBits))
-	if _, err := w.Write(footer); err != nil {
-		return err
-	}
-	return w.w.Flush()
 }

@@ -67,7 +67,7 @@ func (p *pages) err() error { return p.home.get() }
 // fail notes the first thing that is wrong.
 func (h *health) fail(err error) {
 	h.once.Do(func() {
-		h.err = fmt.Errorf("%w: %s: %w; import its lists again into a new file", ErrDamaged, h.path, err)
+		h.err = fmt.Errorf("%w: %s: %w; move it away and import its lists again", ErrDamaged, h.path, err)
 		h.bad.Store(true)
 	})
 }

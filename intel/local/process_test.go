@@ -219,6 +219,21 @@ func TestKilledWriters(t *testing.T) {
 // round is about how long a round of a writer takes.
 const round = 30 * time.Millisecond
 
+// TestLeftFilesAreSwept holds that a writer removes what killed ones have left, of which there is seldom anything.
+func TestLeftFilesAreSwept(t *testing.T) {
+	path := storeFile(t, "a", mixed)
+	for _, name := range []string{".intel.store.new", scratchName + "123"} {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(path), name), []byte("iocst"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit(t, path, "add", "new.test")
+	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 2 {
+		t.Errorf("left are %v, want the store and its lock; %v", files, err)
+	}
+	wantTold(t, open(t, path), mixedTold)
+}
+
 // killed runs a writer and kills it somewhere in its work.
 func killed(t *testing.T, path string) {
 	process := writer(t, "all", path)

@@ -5,7 +5,12 @@ import (
 	"bytes"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 )
+
+// scratchName begins the names that scratch files have for a moment.
+const scratchName = ".iocpipe-import-"
 
 // A scratch holds bytes while a segment is built: in memory, or in a file that nobody else sees.
 type scratch struct {
@@ -26,7 +31,7 @@ func (s *scratch) write(data []byte) (err error) {
 		return nil
 	}
 	if s.file == nil {
-		if s.file, err = os.CreateTemp(s.folder, ".iocpipe-import-*"); err != nil {
+		if s.file, err = os.CreateTemp(s.folder, scratchName+"*"); err != nil {
 			return err
 		}
 		// Without a name it is gone with the process, however that ends. Where that cannot be, close removes it.
@@ -52,5 +57,16 @@ func (s *scratch) close() {
 	if s.file != nil {
 		s.file.Close()
 		os.Remove(s.file.Name())
+	}
+}
+
+// sweepScratch removes the scratch files of those who were killed before they could. From who still uses one it takes a
+// name that they need no more.
+func sweepScratch(folder string) {
+	files, _ := os.ReadDir(folder) // what cannot be read is not swept
+	for _, f := range files {
+		if strings.HasPrefix(f.Name(), scratchName) {
+			_ = os.Remove(filepath.Join(folder, f.Name()))
+		}
 	}
 }
