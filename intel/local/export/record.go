@@ -40,17 +40,12 @@ func groups(entries iter.Seq2[intel.Entry, error]) iter.Seq2[[]intel.Entry, erro
 	}
 }
 
-// covers returns s as far as it says what is covered, and not why.
-func covers(s intel.Subject) intel.Subject {
-	return intel.Subject{Key: s.Key, Below: s.Below, Net: s.Net, URL: s.URL}
-}
-
 // values returns the entries of a group by value, without those that have expired, in the order in which the values
 // come first.
 func (x *exporter) values(group []intel.Entry) (values [][]intel.Entry) {
 	at := make(map[intel.Subject]int, 1)
 	add := func(e intel.Entry) {
-		value := covers(e.Subject)
+		value := e.Subject.Covers()
 		i, ok := at[value]
 		if !ok {
 			i = len(values)
@@ -94,7 +89,7 @@ func join(about []intel.Entry) *record {
 	}); len(direct) > 0 {
 		judges = direct
 	}
-	r := &record{Subject: covers(about[0].Subject)}
+	r := &record{Subject: about[0].Subject.Covers()}
 	for _, e := range judges {
 		r.verdict = max(r.verdict, verdictOf(e))
 	}

@@ -36,12 +36,18 @@ func (c columns) value() string {
 
 // readCSV reads rows with named columns.
 func (l *list) readCSV(in *bufio.Reader) error {
-	return l.readRows(in, false, func(cols columns, get record) error {
-		column := cols.value()
+	return l.readRows(in, false, func(cols columns, raw record) error {
+		column, get := cols.value(), raw.unguarded()
 		if slices.Contains(hashColumns, column) {
 			return l.addSample(get, func() (*intel.Statement, error) { return l.rowStatement(get) })
 		}
-		want, err := typeOf(get.first("type", "ioc_type", "indicator_type"))
+		name := get.first("type", "ioc_type", "indicator_type")
+		if name == extract.Antivirus.String() {
+			return l.addRow(get, func() (intel.Subject, error) {
+				return intel.Subject{Key: extract.Key{Type: extract.Antivirus, Value: strings.ToLower(get(column))}}, nil
+			})
+		}
+		want, err := typeOf(name)
 		if err == nil && want == 0 {
 			want = columnTypes[column]
 		}
@@ -49,13 +55,36 @@ func (l *list) readCSV(in *bufio.Reader) error {
 			l.refuse(get(column), err)
 			return nil
 		}
-		s, err := l.rowStatement(get)
-		if err != nil {
-			l.refuse(get(column), err)
-			return nil
-		}
-		return l.addTyped(get(column), want, s)
+		return l.addRow(get, func() (intel.Subject, error) { return parseTyped(get(column), want) })
 	})
+}
+
+// addRow takes a row, whose subject is said to be related when the row names what it is related to, and how.
+func (l *list) addRow(get record, parse func() (intel.Subject, error)) error {
+	s, err := l.rowStatement(get)
+	var subject intel.Subject
+	if err == nil {
+		subject, err = parse()
+	}
+	if err != nil {
+		l.refuse(get.first(valueColumns...), err)
+		return nil
+	}
+	if via, relation := get("via"), get("relation"); via != "" && relation != "" {
+		subject.Via, subject.Relation = extract.Key{Value: via}, relation
+	}
+	return l.take(intel.Entry{Subject: subject, Statement: s})
+}
+
+// unguarded returns the fields without the apostrophe behind which text stands that a spreadsheet would run.
+func (r record) unguarded() record {
+	return func(name string) string {
+		text := r(name)
+		if len(text) > 1 && text[0] == '\'' && strings.IndexByte("=+-@\t\n'", text[1]) >= 0 {
+			return text[1:]
+		}
+		return text
+	}
 }
 
 // columnTypes are the types of columns that are named after one.
@@ -81,14 +110,25 @@ func (l *list) rowStatement(get record) (*intel.Statement, error) {
 		First: times[0], Last: times[1],
 		References: listOf(get.first("reference", "references", "link", "source_url")),
 		Tags:       tagsOf(get("malware"), get("malware_printable"), get("signature"), get("threat"), get("tags")),
+		Permalink:  get("permalink"),
 	})
-	s.Expires = times[2]
+	if s.Expires, s.By, s.Note = times[2], get("by"), get("note"); s.By != "" {
+		if s.Added, err = parseTime(get("added")); err != nil {
+			return nil, err
+		}
+	}
+	if strings.EqualFold(get("verdict"), "unknown") && get("votes") == "" { // known, but not judged
+		s.Report.Votes, s.Report.Voted = 0, false
+	}
 	return s, nil
 }
 
 // rowVotes returns the votes of a row: as it says, and malicious when it does not. Low confidence is no verdict.
 func rowVotes(get record) (int8, error) {
 	word := strings.ToLower(get.first("verdict", "votes", "malicious"))
+	if word == "related" { // the votes are about what it is related to
+		word = get("votes")
+	}
 	votes, ok := voteWords[word]
 	if word == "false" || word == "no" || word == "0" && get.first("verdict", "votes") == "" {
 		votes, ok = benign, true // of a column "malicious"
@@ -177,6 +217,14 @@ const (
 func tagsOf(texts ...string) []string {
 	var tags []string
 	for _, text := range texts {
+		if strings.Contains(text, `"`) { // a row within a cell
+			if fields, end := appendFields(nil, text, ','); end == closed {
+				for _, tag := range fields {
+					tags = appendName(tags, tag)
+				}
+				continue
+			}
+		}
 		for tag := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ',' || r == ';' || r == '|' }) {
 			tags = appendName(tags, strings.Trim(tag, " '\"[]")) // of a list as Python writes it
 		}
@@ -196,6 +244,14 @@ func appendName(names []string, name string) []string {
 // listOf returns the references in text, which stand apart by blanks.
 func listOf(text string) []string {
 	var list []string
+	if strings.Contains(text, `"`) { // a row within a cell
+		if fields, end := appendFields(nil, text, ' '); end == closed {
+			for _, reference := range fields {
+				list = appendName(list, reference)
+			}
+			return list
+		}
+	}
 	for word := range strings.FieldsSeq(text) {
 		list = appendName(list, strings.Trim(word, ",;"))
 	}

@@ -280,6 +280,13 @@ func (p *patternParser) comparison() []term {
 	switch {
 	case p.is("="), p.is("=="), p.is("ISSUBSET"):
 		return []term{{path: path, values: p.values(1)}}
+	case p.is("LIKE"): // '%.evil.test' is *.evil.test; other wildcards are not one value
+		name, ok := strings.CutPrefix(p.token, "%.")
+		if !p.quoted || !ok || strings.ContainsAny(name, "%_") {
+			return p.fail(errObservations)
+		}
+		p.next()
+		return []term{{path: path, values: []string{"*." + name}}}
 	case p.is("IN"):
 		if !p.is("(") {
 			return p.fail(p.unexpected())
