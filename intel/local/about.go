@@ -10,52 +10,100 @@ import (
 )
 
 // Entries yields all entries of the store, in no order that means anything, less what has expired and what was removed
-// by hand. Entries share statements, which are not to be changed. An error comes last.
+// by hand. Those about one name stand together in a store that is one file, by hand first. Entries share statements,
+// which are not to be changed. An error comes last.
 func (s *Store) Entries() iter.Seq2[intel.Entry, error] {
 	return func(yield func(intel.Entry, error) bool) {
 		if s == nil {
 			return
 		}
-		for i, seg := range append(s.added[:len(s.added):len(s.added)], s.feeds...) {
-			for e := range s.entriesOf(seg, i >= len(s.added)) {
-				if !yield(e, nil) {
-					return
-				}
+		more := func(e intel.Entry) bool { return yield(e, nil) }
+		if s.feedEntries(more) && s.handEntries(more) {
+			if err := s.Err(); err != nil {
+				yield(intel.Entry{}, err)
 			}
 		}
-		if err := s.Err(); err != nil {
-			yield(intel.Entry{}, err)
-		}
 	}
 }
 
-// entriesOf yields the entries of one segment; with correct true without those that were removed by hand.
-func (s *Store) entriesOf(seg *segment, correct bool) iter.Seq[intel.Entry] {
-	var hides func(*name, *item) bool
-	if correct && len(s.removed) > 0 {
-		hides = func(n *name, it *item) bool { return s.hides(n, seg, it) }
-	}
-	return func(yield func(intel.Entry) bool) {
-		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-		defer s.catchFault()
-		if seg.usable() {
-			seg.entries(hides)(yield)
+// feedEntries yields what feeds list, each name's after what was added of it by hand, until yield has enough.
+func (s *Store) feedEntries(yield func(intel.Entry) bool) bool {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer s.catchFault()
+	for i, seg := range s.feeds {
+		if !seg.usable() {
+			continue
+		}
+		hides := func(n *name, it *item) bool { return len(s.removed) > 0 && s.hides(n, seg, it) }
+		for g := range seg.groups() {
+			n := g.storedName()
+			if !anyKnows(s.feeds[:i], &n) && !s.addedEntries(&n, yield) {
+				return false
+			}
+			if !seg.yieldItems(&n, g.items, hides, yield) {
+				return false
+			}
 		}
 	}
+	return true
 }
 
-// entries yields the entries of a segment, less what has expired and what hides reports; hides may be nil.
-func (s *segment) entries(hides func(*name, *item) bool) iter.Seq[intel.Entry] {
+// addedEntries yields what was added of n by hand.
+func (s *Store) addedEntries(n *name, yield func(intel.Entry) bool) bool {
+	for _, seg := range s.added {
+		if seg.usable() && !seg.yieldItems(n, seg.find(n.hash(), n), nil, yield) {
+			return false
+		}
+	}
+	return true
+}
+
+// handEntries yields what was added by hand of names that no feed has.
+func (s *Store) handEntries(yield func(intel.Entry) bool) bool {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer s.catchFault()
+	for _, seg := range s.added {
+		if !seg.usable() {
+			continue
+		}
+		for g := range seg.groups() {
+			if n := g.storedName(); !anyKnows(s.feeds, &n) && !seg.yieldItems(&n, g.items, nil, yield) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// anyKnows reports whether one of segments has something under n.
+func anyKnows(segments []*segment, n *name) bool {
+	for _, seg := range segments {
+		if seg.usable() && len(seg.find(n.hash(), n)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// yieldItems yields the items under n as entries, less what has expired and what hides reports; hides may be nil.
+func (s *segment) yieldItems(n *name, items []byte, hides func(*name, *item) bool, yield func(intel.Entry) bool) bool {
+	for it := range s.each(items) {
+		if !it.isListed() || !s.holds(it) || hides != nil && hides(n, it) {
+			continue
+		}
+		if e, ok := s.entry(subjectOf(n.class, n.stored()), it); !ok || !yield(e) {
+			return false
+		}
+	}
+	return true
+}
+
+// entries yields the entries of a segment, less what has expired.
+func (s *segment) entries() iter.Seq[intel.Entry] {
 	return func(yield func(intel.Entry) bool) {
 		for g := range s.groups() {
-			n := g.storedName()
-			for it := range s.each(g.items) {
-				if !it.isListed() || !s.holds(it) || hides != nil && hides(&n, it) {
-					continue
-				}
-				if e, ok := s.entry(subjectOf(g.class, g.name), it); !ok || !yield(e) {
-					return
-				}
+			if n := g.storedName(); !s.yieldItems(&n, g.items, nil, yield) {
+				return
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -153,7 +154,7 @@ func editsOf(f *file) (*Edits, error) {
 		if edit.from == nil {
 			continue
 		}
-		for entry := range edit.from.entries(nil) {
+		for entry := range edit.from.entries() {
 			edit.into[entry.Subject] = entry.Statement
 		}
 		if err := edit.from.err(); err != nil {
@@ -235,12 +236,17 @@ func (s *Store) Edits() (edits []Edit) {
 	if s == nil {
 		return nil
 	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer s.catchFault()
 	for _, part := range []struct {
 		kind EditKind
 		of   []*segment
 	}{{Added, s.added}, {Removed, s.removed}} {
 		for _, seg := range part.of {
-			for entry := range s.entriesOf(seg, false) {
+			if !seg.usable() {
+				continue
+			}
+			for entry := range seg.entries() {
 				edits = append(edits, Edit{
 					part.kind, writtenAs(&entry.Subject), entry, entry.By, entry.Note, entry.Added, entry.Expires,
 				})

@@ -351,3 +351,25 @@ func TestBrokenImportChangesNothing(t *testing.T) {
 		}
 	}
 }
+
+// TestEntriesStandTogether checks that an export sees all that is said of a value at once, by hand first.
+func TestEntriesStandTogether(t *testing.T) {
+	path := storeFile(t, "a", "evil.test\n203.0.113.7\n203.0.113.8\n", "b", "203.0.113.7\nother.test\n")
+	edit(t, path, "benign", "203.0.113.7", "add", "evil.test", "add", "mine.test", "rm", "203.0.113.8")
+	var got []string
+	for e, err := range open(t, path).Entries() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, e.Key.Value+" "+e.Report.Verdict().String()+" "+e.Source)
+	}
+	for i, want := range map[string]string{"203.0.113.7 malicious a": "203.0.113.7 benign manual", "evil.test malicious a": "evil.test malicious manual",
+		"203.0.113.7 malicious b": "203.0.113.7 malicious a"} {
+		if at := slices.Index(got, i); at < 1 || got[at-1] != want {
+			t.Errorf("%q does not follow %q: %q", i, want, got)
+		}
+	}
+	if len(got) != 7 || !slices.Contains(got, "mine.test malicious manual") {
+		t.Errorf("got %q", got)
+	}
+}

@@ -155,7 +155,7 @@ func FuzzLoad(f *testing.F) {
 		_ = b.load(bytes.NewReader(data), "a")
 		s := built(t, b)
 		listed := make(map[intel.Subject]bool)
-		for e := range s.feeds[0].entries(nil) {
+		for e := range s.feeds[0].entries() {
 			key, want := e.Key, e.Report.Verdict()
 			if e.URL == "" || e.Key.Type != extract.Domain {
 				listed[intel.Subject{Key: e.Key, Net: e.Net, Below: e.Below}] = true
