@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,6 +99,41 @@ func TestFile(t *testing.T) {
 	}
 	if loaded, errs := Load([]string{path}); len(errs) > 0 || loaded.Len() != 6 {
 		t.Errorf("Load: %v, %d entries", errs, loaded.Len())
+	}
+}
+
+var update = flag.Bool("update", false, "write the files of testdata anew")
+
+// TestVersion1 reads a file as the first version of the format wrote it: later ones must still do so.
+func TestVersion1(t *testing.T) {
+	path := filepath.Join("testdata", "version1.store")
+	if *update {
+		made := storeFile(t, "a", mixed)
+		edit(t, made, "add", "added.test", "rm", "2001:db8::/32", "allow", "good.test")
+		data, err := os.ReadFile(made)
+		if err == nil {
+			err = os.WriteFile(path, data, 0o644)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := open(t, path)
+	want := maps.Clone(mixedTold)
+	want["added.test"], want["2001:db8::9"] = "malicious in by hand", ""
+	wantTold(t, s, want)
+	if len(s.Edits()) != 3 || !s.Allow().Has(keyOf(t, "good.test")) {
+		t.Errorf("edits: %+v", s.Edits())
+	}
+}
+
+// TestGroupBytes holds the example of the package's documentation.
+func TestGroupBytes(t *testing.T) {
+	items := appendItem(nil, &item{kind: exact, verdict: intel.Malicious})
+	items = appendItem(items, &item{kind: below, verdict: intel.Malicious, source: 2, statement: 28})
+	got := appendGroup(nil, domain, []byte("evil.test"), items)
+	if want := "\x03\x09evil.test\x06\x14\x00\x00\x15\x02\x1c"; string(got) != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 
