@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +21,23 @@ type Kind string
 
 // The formats that are read.
 const (
-	Plain   Kind = "plain"   // one value per line
-	Reports Kind = "reports" // report lines (NDJSON): answers of the ThreatCrowd API with the asked value
+	Plain         Kind = "plain"         // one value per line
+	Reports       Kind = "reports"       // report lines (NDJSON): answers of the ThreatCrowd API with the asked value
+	CSV           Kind = "csv"           // rows with named columns
+	URLhaus       Kind = "urlhaus"       // abuse.ch: URLs that spread malware (CSV, JSON, API)
+	ThreatFox     Kind = "threatfox"     // abuse.ch: indicators of compromise (CSV, JSON, API)
+	Feodo         Kind = "feodo"         // abuse.ch: servers of botnets (CSV, JSON)
+	MalwareBazaar Kind = "malwarebazaar" // abuse.ch: samples (CSV, JSON, API)
+	SpamhausDROP  Kind = "spamhaus-drop" // networks not to route (text, JSON lines)
+	Hosts         Kind = "hosts"         // a hosts file that blocks names
+	MISP          Kind = "misp"          // MISP events
+	MISPFeed      Kind = "misp-feed"     // the manifest of a MISP feed, which lists nothing itself
+	Warninglist   Kind = "warninglist"   // MISP's lists of what is harmless
+	STIX          Kind = "stix"          // STIX 2.0 and 2.1 bundles
+	OTX           Kind = "otx"           // pulses of AlienVault OTX, and exports of its indicators
+	Maltrail      Kind = "maltrail"      // trails of Maltrail
+	IPsum         Kind = "ipsum"         // addresses with the number of lists they stand on
+	OpenIOC       Kind = "openioc"       // OpenIOC 1.0 and 1.1
 )
 
 // Options say how a list is read. Its zero value reads any format as it says of itself.
@@ -30,6 +47,7 @@ type Options struct {
 	Votes    *int8     // -1, 0 or 1 of all that is listed, whatever the format says; nil for the format's own
 	Now      time.Time // the moment of reading, from which expiries count where the format gives no time
 	AllowRed bool      // take what is marked TLP:RED
+	Columns  []string  // the names of the columns of CSV that does not name them itself; none otherwise
 }
 
 // Refused is a record that was not taken.
@@ -58,12 +76,17 @@ func Read(r io.Reader, opt Options, take func(intel.Entry) error, refuse func(Re
 		in.Discard(len(byteOrderMark))
 	}
 	kind := opt.Kind
+	if kind == "" && len(opt.Columns) > 0 {
+		kind = CSV
+	}
 	if kind == "" {
 		head, err := in.Peek(headSize)
 		if err != nil && err != io.EOF && len(head) == 0 {
 			return "", err
 		}
-		kind = tell(head)
+		if kind, err = tell(head); err != nil {
+			return "", err
+		}
 	}
 	read, ok := readers[kind]
 	if !ok {
@@ -80,30 +103,40 @@ const byteOrderMark = "\ufeff"
 
 // readers are the readers of all formats.
 var readers = map[Kind]func(l *list, in *bufio.Reader) error{
-	Plain:   (*list).readPlain,
-	Reports: (*list).readPlain, // report lines may stand in any plain list
+	Plain:         (*list).readPlain,
+	Reports:       (*list).readPlain, // report lines may stand in any plain list
+	CSV:           (*list).readCSV,
+	URLhaus:       (*list).readAbuse,
+	ThreatFox:     (*list).readAbuse,
+	Feodo:         (*list).readAbuse,
+	MalwareBazaar: (*list).readAbuse,
+	SpamhausDROP:  (*list).readDROP,
+	Hosts:         (*list).readHosts,
+	MISP:          (*list).readMISP,
+	MISPFeed:      (*list).readManifest,
+	Warninglist:   (*list).readWarninglist,
+	STIX:          (*list).readSTIX,
+	OTX:           (*list).readOTX,
+	Maltrail:      (*list).readMaltrail,
+	IPsum:         (*list).readIPsum,
+	OpenIOC:       (*list).readOpenIOC,
 }
 
-// tell returns the format of the list that begins with head.
-func tell(head []byte) Kind {
-	if strings.HasPrefix(strings.TrimSpace(string(head)), "{") {
-		return Reports
-	}
-	return Plain
-}
+// Kinds returns the names of all formats, sorted.
+func Kinds() []Kind { return slices.Sorted(maps.Keys(readers)) }
 
 var (
 	errNothingTaken = errors.New("nothing in it could be used")
 	errMostRefused  = errors.New("more was refused than taken")
 )
 
-// Judge returns why a list is not to be trusted of which taken records were taken and refused ones were refused: when
-// nothing is good in it, or more than half is bad. A list that replaces an older one had better be refused then.
-func Judge(taken, refused int) error {
+// Judge returns why a list is not to be trusted that gave so many entries and faults (see [Refused.Fault]): when nothing
+// in it was of use, or more than half is bad. A list that replaces an older one had better be refused then.
+func Judge(taken, faults int) error {
 	switch {
 	case taken == 0:
 		return errNothingTaken
-	case refused > taken:
+	case faults > taken:
 		return errMostRefused
 	}
 	return nil
@@ -133,14 +166,7 @@ func shorten(value string) string {
 }
 
 // add takes value as a list writes it, of which the source says s, or refuses it. The error is that of take.
-func (l *list) add(value string, s *intel.Statement) error {
-	subject, err := ParseSubject(value)
-	if err != nil {
-		l.refuse(value, err)
-		return nil
-	}
-	return l.take(intel.Entry{Subject: subject, Statement: s})
-}
+func (l *list) add(value string, s *intel.Statement) error { return l.addTyped(value, 0, s) }
 
 // The votes of those who list something.
 const (

@@ -91,6 +91,8 @@ func TestParseSubject(t *testing.T) {
 		{"http[://]evil.test/x", "evil.test of http://evil.test/x"},
 		{"hxxp://[2001:db8::7]:8080/x", "2001:db8::7 of http://[2001:db8::7]:8080/x"},
 		{"http://u:p@evil.test:81/@x", "evil.test of http://u:p@evil.test:81/@x"},
+		{"evil.test//login", "evil.test of evil.test//login"},
+		{"//evil.test/login", "evil.test of //evil.test/login"},
 		{"http://203.0.113.7", "203.0.113.7 of http://203.0.113.7"},
 	} {
 		s, err := ParseSubject(tt.value)

@@ -25,7 +25,7 @@ type lineReader struct {
 	end  error
 }
 
-// next returns the next line without the blanks around it, which is valid until the next call, or the error that ends
+// next returns the next line without its ending, which is valid until the next call, or the error that ends
 // the lines. What stands before an error of reading is no whole line and is not returned.
 func (l *lineReader) next() ([]byte, error) {
 	if l.end != nil {
@@ -41,7 +41,7 @@ func (l *lineReader) next() ([]byte, error) {
 		l.end = fmt.Errorf("line %d: %w", l.n, err)
 		return nil, l.end
 	}
-	return bytes.TrimSpace(piece), nil
+	return bytes.TrimRight(piece, "\r\n"), nil
 }
 
 func (l *lineReader) readLong(piece []byte) ([]byte, error) {
@@ -68,7 +68,7 @@ func (l *list) eachLine(in *bufio.Reader, do func(line []byte) error) error {
 			return nil
 		}
 		if err == nil {
-			err = do(line)
+			err = do(bytes.TrimSpace(line))
 		}
 		if err != nil {
 			return err

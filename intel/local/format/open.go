@@ -46,9 +46,9 @@ func (o *opened) Close() error { return errors.Join(o.first(), o.then()) }
 func nothing() error { return nil }
 
 // Decompress gives the content of what is compressed with gzip, zstd or bzip2, or of a zip archive, told by its first
-// bytes, and anything else as it is. The members of an archive follow each other, each ended by a line ending; one that
-// is not a file at hand is spooled to a temporary file first, because the list of members stands at its end. How much
-// comes out is the caller's to bound. Close does not close r.
+// bytes, and anything else as it is. An archive is spooled to a temporary file, because the list of its members stands
+// at its end; they follow each other, each ended by a line ending. How much comes out is the caller's to bound. Close
+// does not close r.
 func Decompress(r io.Reader) (io.ReadCloser, error) {
 	in := bufio.NewReaderSize(r, 64<<10)
 	head, err := in.Peek(4)
@@ -152,7 +152,9 @@ func (m *members) next() error {
 }
 
 // Files yields root itself, if it is no folder, or the files below it in the order of their names, and what is in the
-// way of reading them. Hidden files and folders below root are passed over, and what is no file.
+// way of reading them. Hidden files and folders below root are passed over, and what is no file. Of the folder of a MISP
+// feed neither its manifest nor its hashes are yielded, which hold no values, but the events that the manifest names and
+// that are not there are errors.
 func Files(root string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		info, err := os.Stat(root)
@@ -174,6 +176,10 @@ func Files(root string) iter.Seq2[string, error] {
 				return nil
 			case d.Type()&^fs.ModeSymlink != 0: // folders, pipes, sockets, devices
 				return nil
+			case d.Name() == manifestName && isManifest(path):
+				return yieldMissing(path, yield)
+			case d.Name() == "hashes.csv" && isManifest(filepath.Join(filepath.Dir(path), manifestName)):
+				return nil
 			}
 			if !yield(path, err) {
 				return fs.SkipAll
@@ -181,6 +187,48 @@ func Files(root string) iter.Seq2[string, error] {
 			return nil
 		})
 	}
+}
+
+// manifestName is the name of the file that lists the events of a MISP feed, which stand beside it.
+const manifestName = "manifest.json"
+
+// isManifest reports whether a file is the manifest of a MISP feed.
+func isManifest(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	head := make([]byte, headSize)
+	n, _ := io.ReadFull(f, head)
+	return tellJSON(string(head[:n])) == MISPFeed
+}
+
+// yieldMissing yields errors for the events that a manifest names and that are not beside it.
+func yieldMissing(manifest string, yield func(string, error) bool) error {
+	f, err := os.Open(manifest)
+	if err != nil {
+		return nil // it was there a moment ago
+	}
+	defer f.Close()
+	d := newJSON(f)
+	err = d.object(func(event string) error {
+		if !uuid.MatchString(event) {
+			return d.skip()
+		}
+		path := filepath.Join(filepath.Dir(manifest), event+".json")
+		if _, err := os.Stat(path); err != nil && !yield(path, fmt.Errorf("%s names an event: %w", manifest, err)) {
+			return fs.SkipAll
+		}
+		return d.skip()
+	})
+	if err != nil && err != fs.SkipAll && !yield(manifest, fmt.Errorf("%s: %w", manifest, err)) {
+		return fs.SkipAll
+	}
+	if err == fs.SkipAll {
+		return err
+	}
+	return nil
 }
 
 // compressions are the extensions of compressed files.

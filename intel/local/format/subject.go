@@ -17,7 +17,7 @@ var (
 	errSeveral     = errors.New("more than one value")
 	errTooBroad    = errors.New("network is too broad")
 	errEmptyFile   = errors.New("hash of the empty file")
-	errPath        = errors.New("a path alone, without a host")
+	errPath        = unwanted{errors.New("a path alone, without a host")}
 )
 
 // emptyFile are the hashes of no bytes at all, with which lists accuse every empty file.
@@ -154,7 +154,8 @@ func parseURL(value string) (intel.Subject, error) {
 // lists of malicious URLs hold what browsers forgive.
 func hostOf(url string) (host string, scheme bool) {
 	host, rest, _ := strings.Cut(url, "/")
-	if rest, scheme = strings.CutPrefix(rest, "/"); scheme {
+	if scheme = strings.HasPrefix(rest, "/") && (host == "" || strings.HasSuffix(strings.TrimRight(host, "[]"), ":")); scheme {
+		rest = rest[1:]
 		host = strings.TrimPrefix(rest, "]") // of [://]
 		if end := strings.IndexAny(host, `/?#\`); end >= 0 {
 			host = host[:end]
