@@ -10,7 +10,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -78,16 +77,19 @@ func importOf(name string, n int) *Import {
 	}}
 }
 
-var benchFolder = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "iocpipe-bench-*") })
+// benchFolder holds the store files of the benchmarks; [TestMain] removes it.
+var benchFolder string
 
 // benchStore returns a store file of n indicators, which is made once.
 func benchStore(b *testing.B, n int) string {
 	b.Helper()
-	folder, err := benchFolder()
-	if err != nil {
-		b.Fatal(err)
+	if benchFolder == "" {
+		var err error
+		if benchFolder, err = os.MkdirTemp("", "iocpipe-bench-*"); err != nil {
+			b.Fatal(err)
+		}
 	}
-	path := filepath.Join(folder, fmt.Sprint(n))
+	path := filepath.Join(benchFolder, fmt.Sprint(n))
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
@@ -188,10 +190,9 @@ func BenchmarkFindInMap(b *testing.B) {
 		for key, ok := list.next(); ok; key, ok = list.next() {
 			m[key] = said
 		}
-		perIndicator := float64(heap()-before) / float64(n)
+		fmt.Fprintf(os.Stderr, "a map of %d: %d bytes per indicator\n", n, (heap()-before)/uint64(n))
 		benchQuestions(b, n, func(key extract.Key) bool { return m[key] != nil })
 		runtime.KeepAlive(m)
-		b.Logf("%.0f bytes per indicator", perIndicator)
 	})
 }
 

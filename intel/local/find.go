@@ -13,7 +13,8 @@ import (
 // Find returns what the store knows of key: what lists it, or else what relates it to something malicious: what names
 // it, before what it stands below. What was added by hand goes before feeds; of feeds that list it, the worst verdict
 // wins, and of equals the one that was imported or named first. It takes well under a microsecond and does not
-// allocate, unless the words of a source have to be read for the first time, or again after many others.
+// allocate, but for a name below a malicious domain (the list of public suffixes does, once), and when the words of a
+// source have to be read for the first time, or again after many others.
 func (s *Store) Find(key extract.Key) (found intel.Finding) {
 	if s == nil {
 		return intel.Finding{}

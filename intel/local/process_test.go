@@ -31,8 +31,8 @@ func TestMain(m *testing.M) {
 		return
 	}
 	code := m.Run()
-	if folder, err := benchFolder(); err == nil {
-		os.RemoveAll(folder)
+	if benchFolder != "" {
+		os.RemoveAll(benchFolder)
 	}
 	os.Exit(code)
 }
