@@ -3,6 +3,7 @@ package extract
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -27,15 +28,28 @@ type List struct {
 	Loose      bool
 	substrings []string
 	patterns   []*regexp.Regexp
+
+	also *List // see With
+}
+
+// With returns a list that covers what l or other covers, which may be nil; they must not change any more.
+func (l *List) With(other *List) *List {
+	if l == nil || other == nil {
+		return cmp.Or(l, other)
+	}
+	both := *l
+	both.also = l.also.With(other)
+	return &both
 }
 
 type addrRange struct{ first, last netip.Addr }
 
 // Has reports whether the list covers key.
 func (l *List) Has(key Key) bool {
-	if l == nil {
-		return false
-	}
+	return l != nil && (l.has(key) || l.also.Has(key))
+}
+
+func (l *List) has(key Key) bool {
 	switch key.Type {
 	case IP:
 		return l.hasAddr(key.Value)
@@ -190,7 +204,7 @@ func (l *List) Len() int {
 	if l == nil {
 		return 0
 	}
-	return len(l.below) + len(l.exact) + len(l.ranges) + len(l.substrings) + len(l.patterns)
+	return len(l.below) + len(l.exact) + len(l.ranges) + len(l.substrings) + len(l.patterns) + l.also.Len()
 }
 
 // LoadFile adds the values of a file, plain or gzip: one per line with # or ; comments, or a MISP warninglist. Its error names the

@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"errors"
+	"net/http"
 	"time"
 )
 
@@ -9,11 +10,12 @@ const (
 	opensAfter    = 5 // failures in a row
 	firstProbe    = time.Minute
 	maxProbePause = 15 * time.Minute
+	firstHold     = 15 * time.Second
 )
 
 // A breaker keeps requests from a source that fails: after a few failures in a row, or a Retry-After that is as long as
-// its own first pause, it opens, and only one probe at a time is sent, ever more rarely, until one is answered. It holds
-// a shorter Retry-After, too. The zero breaker is closed.
+// its own first pause, it opens, and only one probe at a time is sent, ever more rarely, until one is answered. A missing
+// or wrong key opens it at once. It holds a shorter Retry-After, too. The zero breaker is closed.
 type breaker struct {
 	failures  int // in a row
 	open      bool
@@ -41,8 +43,8 @@ func (b *breaker) succeed(asked, now time.Time) bool {
 func (b *breaker) fail(err error, asked, now time.Time) bool {
 	b.failures++
 	b.err = err
-	alone := retryAfter(err)
-	opened := !b.open && (b.failures >= opensAfter || alone >= firstProbe)
+	alone := b.busyFor(err)
+	opened := !b.open && (b.failures >= opensAfter || alone >= firstProbe || errors.Is(err, ErrDenied))
 	switch {
 	case opened:
 		b.open, b.since, b.pause = true, now, firstProbe
@@ -55,12 +57,17 @@ func (b *breaker) fail(err error, asked, now time.Time) bool {
 	return opened
 }
 
-// retryAfter returns how long a source wants to be left alone.
-func retryAfter(err error) time.Duration {
-	if busy, ok := errors.AsType[*BusyError](err); ok {
-		return busy.RetryAfter
+// busyFor returns how long a source wants to be left alone. One that limits the rate of questions and does not say for
+// how long gets a pause that doubles.
+func (b *breaker) busyFor(err error) time.Duration {
+	busy, ok := errors.AsType[*BusyError](err)
+	switch {
+	case !ok:
+		return 0
+	case busy.RetryAfter == 0 && busy.Status == http.StatusTooManyRequests:
+		return min(firstHold<<min(b.failures-1, 10), maxProbePause)
 	}
-	return 0
+	return busy.RetryAfter
 }
 
 func (b *breaker) holdUntil(t time.Time) {

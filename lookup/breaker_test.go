@@ -2,6 +2,8 @@ package lookup
 
 import (
 	"errors"
+	"fmt"
+	"net/http"
 	"testing"
 	"time"
 )
@@ -77,5 +79,32 @@ func TestBreakerOpensAtLongRetryAfter(t *testing.T) {
 	}
 	if !b.succeed(after(time.Hour), after(time.Hour)) || !b.notBefore.IsZero() {
 		t.Errorf("after the probe's answer: %+v", b)
+	}
+}
+
+func TestBreakerPausesWhereRetryAfterIsMissing(t *testing.T) {
+	var b breaker
+	for i, want := range []time.Duration{15 * time.Second, 30 * time.Second, time.Minute, 2 * time.Minute} {
+		b.fail(&BusyError{Status: http.StatusTooManyRequests}, epoch, epoch)
+		if b.open != (want >= firstProbe) || !b.notBefore.Equal(after(want)) {
+			t.Errorf("429 number %d: open %v, asked again at %v, want %v", i+1, b.open, b.notBefore, after(want))
+		}
+	}
+	for range 100 {
+		b.fail(&BusyError{Status: http.StatusTooManyRequests}, epoch, epoch)
+	}
+	if want := after(maxProbePause); !b.notBefore.Equal(want) {
+		t.Errorf("after many: asked again at %v, want %v", b.notBefore, want)
+	}
+	b = breaker{}
+	if b.fail(&BusyError{Status: http.StatusServiceUnavailable}, epoch, epoch); b.notBefore.After(epoch) {
+		t.Errorf("after 503: asked again at %v, want at once", b.notBefore)
+	}
+}
+
+func TestBreakerOpensAtOnceWithoutAccess(t *testing.T) {
+	var b breaker
+	if !b.fail(fmt.Errorf("h.example: %w", ErrDenied), epoch, epoch) || !b.notBefore.Equal(after(firstProbe)) {
+		t.Errorf("open %v, asked again at %v, want %v", b.open, b.notBefore, after(firstProbe))
 	}
 }

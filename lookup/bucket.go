@@ -72,6 +72,7 @@ type Solo struct {
 
 	mu     sync.Mutex
 	lookAt time.Time // whether it is alone by now
+	waited bool      // for others to end: what came in meanwhile is theirs
 }
 
 // lookAgain is how often a Solo looks whether its process is alone by now.
@@ -91,13 +92,18 @@ func (s *Solo) Delay(now time.Time) time.Duration {
 	return max(s.Bucket.Delay(now), s.lookAt.Sub(now))
 }
 
-// Take takes a token, if there is one and the process is alone.
+// Take takes a token, if there is one and the process is alone. One that has waited for others begins with an empty
+// bucket.
 func (s *Solo) Take(key extract.Key, now time.Time) cache.Grant {
-	if !s.alone() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.lookAt = now.Add(lookAgain)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch alone := s.alone(); {
+	case !alone:
+		s.waited, s.lookAt = true, now.Add(lookAgain)
 		return cache.NotYet
+	case s.waited:
+		s.waited = false
+		s.limiter.AllowN(now, int(s.limiter.TokensAt(now)))
 	}
 	return s.Bucket.Take(key, now)
 }

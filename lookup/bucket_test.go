@@ -46,8 +46,12 @@ func TestSolo(t *testing.T) {
 		}
 		alone = true
 		time.Sleep(lookAgain)
+		if s.Take(ip(1), time.Now()) != cache.NotYet {
+			t.Error("a token that came in while others asked")
+		}
+		time.Sleep(10 * time.Second)
 		if s.Take(ip(1), time.Now()) != cache.Granted || s.Take(ip(2), time.Now()) != cache.NotYet {
-			t.Error("not the one token of the time that has passed")
+			t.Error("not the one token of the time alone")
 		}
 	})
 }

@@ -31,7 +31,9 @@
 // An answer counts fully. A malicious one takes the indicator out for every source, and with it what the report names:
 // that is known from then on, as related. Any other answer takes it out for the source that gave it. An error is no
 // answer: it costs a token, the indicator waits on and pauses from 5 s up to an hour; a Retry-After holds for the
-// whole source; five failures in a row leave it with a probe a minute, then ever fewer, down to one in 15 minutes.
+// whole source, and so does a pause from 15 s up after a 429 without one; five failures in a row, or one for want of a
+// key, leave it with a probe a minute, then ever fewer, down to one in 15 minutes. What a source refuses to be asked
+// about counts as not known to it.
 //
 // On six synthetic traces of 40 to 60 minutes, a request per 10 s, burst 5 (yield: mean of the share of malicious
 // events that were annotated as they passed and the share of malicious indicators that became known):

@@ -65,6 +65,18 @@ func TestCheckStatus(t *testing.T) {
 	}
 }
 
+func TestCheckStatusTellsWhoAnswered(t *testing.T) {
+	for kind, want := range map[string]bool{
+		"application/json": true, "Application/JSON; charset=utf-8": true, "text/html": false, "": false, "application/json-seq": false,
+	} {
+		resp := &http.Response{StatusCode: 400, Header: http.Header{"Content-Type": {kind}}}
+		status, ok := errors.AsType[*StatusError](CheckStatus("api.example", resp, time.Time{}))
+		if !ok || status.JSON != want {
+			t.Errorf("%q: %+v, want JSON %v", kind, status, want)
+		}
+	}
+}
+
 func FuzzParseRetryAfter(f *testing.F) {
 	f.Add("120")
 	f.Add("Fri, 31 Dec 1999 23:59:59 GMT")

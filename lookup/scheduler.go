@@ -279,6 +279,8 @@ func (s *Scheduler) ask(ctx context.Context, a *asker, key extract.Key) {
 			a.stats.Unsupported++
 			s.table.Skip(a.place, key)
 		})
+	case errors.Is(err, ErrRefused): // kept like an indicator that is not known, so that it is left alone for as long
+		s.answered(a, key, new(intel.Report), asked)
 	case ctx.Err() != nil: // we ended it: that says nothing about the source
 		s.settle(a, func() { s.table.Release(key) })
 	default:
@@ -319,8 +321,8 @@ func (s *Scheduler) answered(a *asker, key extract.Key, report *intel.Report, as
 
 func (s *Scheduler) failed(a *asker, key extract.Key, err error, asked time.Time) {
 	now := time.Now()
-	if alone := retryAfter(err); alone > 0 {
-		a.budget.Hold(now.Add(alone))
+	if busy, ok := errors.AsType[*BusyError](err); ok && busy.RetryAfter > 0 {
+		a.budget.Hold(now.Add(busy.RetryAfter))
 	}
 	var changed bool
 	health := s.settle(a, func() {

@@ -3,6 +3,7 @@ package lookup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -308,6 +309,25 @@ func TestSchedulerObeysRetryAfter(t *testing.T) {
 		}
 		if pass(time.Second); p.count() != 2 {
 			t.Errorf("%d asked after the wait, want 2", p.count())
+		}
+	})
+}
+
+// A source that takes no question about an indicator is well, and is not asked the same again.
+func TestSchedulerLeavesAloneWhatIsRefused(t *testing.T) {
+	p := fails(fmt.Errorf("h.example: %w", ErrRefused))
+	var changes []Health
+	opt := Options{Sources: []Source{source("a", p)}, OnHealth: func(h Health) { changes = append(changes, h) }}
+	running(t, opt, func(t *testing.T, s *Scheduler) {
+		for range 3 {
+			wantMany(s, 8)
+			pass(time.Hour)
+		}
+		if stats := s.Stats().Sources[0]; p.count() != 8 || stats.Answered[intel.NoVerdict] != 8 || stats.Failed != 0 {
+			t.Errorf("%d asked, %+v, want 8 that are as good as not known", p.count(), stats)
+		}
+		if len(changes) > 0 {
+			t.Errorf("the health changed: %v", changes)
 		}
 	})
 }

@@ -28,6 +28,9 @@ type sourceConfig struct {
 	CA      string `yaml:"ca"`
 	Timeout string `yaml:"timeout"`
 
+	KeyFile   string `yaml:"key-file"`  // of otx:, instead of OTX_API_KEY
+	Threshold int    `yaml:"threshold"` // of otx:, how many pulses it takes to call something malicious
+
 	TTLMalicious days `yaml:"ttl-malicious"`
 	TTLKnown     days `yaml:"ttl-known"`
 	TTLUnknown   days `yaml:"ttl-unknown"`
@@ -152,7 +155,7 @@ func readSources(node *yaml.Node) (sources []sourceConfig, err error) {
 	if node.Kind != yaml.SequenceNode {
 		return nil, errors.New("sources: not a list")
 	}
-	known := []string{"intel", "name", "rate", "burst", "types", "proxy", "ca", "timeout", "ttl-malicious", "ttl-known", "ttl-unknown"}
+	known := []string{"intel", "name", "rate", "burst", "types", "proxy", "ca", "timeout", "key-file", "threshold", "ttl-malicious", "ttl-known", "ttl-unknown"}
 	for _, entry := range node.Content {
 		for i := 0; i+1 < len(entry.Content); i += 2 {
 			if name := entry.Content[i]; entry.Kind == yaml.MappingNode && !slices.Contains(known, name.Value) {

@@ -51,8 +51,8 @@ func stalls() (end func() time.Duration) {
 	}
 }
 
-// feed gives a program lines with addresses that nobody has met, until its end.
-func feed(p *program, next *atomic.Int64) {
+// feedLines gives a program lines with addresses that nobody has met, until its end.
+func feedLines(p *program, next *atomic.Int64) {
 	for {
 		select {
 		case <-p.ended:
@@ -91,7 +91,7 @@ func killAndCount(t *testing.T) float64 {
 	var next atomic.Int64
 	begin := func() *program {
 		p := start(t, "--intel", source.URL, "--state", dir, "--rate", "50/s", "--burst", strconv.Itoa(burst), "--quiet")
-		go feed(p, &next)
+		go feedLines(p, &next)
 		return p
 	}
 	late := stalls()

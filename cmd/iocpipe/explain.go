@@ -15,6 +15,7 @@ import (
 	"iocpipe/filter"
 	"iocpipe/filter/annotate"
 	"iocpipe/intel"
+	"iocpipe/intel/local"
 	"iocpipe/lookup"
 )
 
@@ -52,6 +53,7 @@ type explainer struct {
 	con      console
 	scanner  extract.Scanner
 	know     *filter.Knowledge
+	mine     *local.Store // local intelligence
 	networks []network
 	stateDir string // empty without state
 }
@@ -73,13 +75,13 @@ func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explaine
 		return nil, err
 	}
 	s := newStream(con, inputFlags{})
-	mine := &own{paths: paths, scan: scan, know: know, stream: s}
+	mine := &own{paths: paths, store: sources.path(), must: sources.store != "", scan: scan, know: know, stream: s}
 	if err := mine.load(); err != nil {
 		return nil, err
 	}
 	scanner, err := scan.scanner()
 	scanner.Explain = true
-	return &explainer{con, scanner, know, networks, dir}, err
+	return &explainer{con, scanner, know, local.Join(mine.host, mine.lists), networks, dir}, err
 }
 
 func (e *explainer) lines(r io.Reader) error {
@@ -136,6 +138,7 @@ func (e *explainer) match(line []byte, m extract.Match) {
 		fmt.Fprintf(w, "    not asked · %s\n", skip)
 	}
 	e.answers(held)
+	e.byHand(m.Key)
 	e.queue(m.Key, e.known(m.Key, found, skip, held))
 }
 
@@ -151,6 +154,47 @@ func (e *explainer) answers(held cache.Held) {
 		}
 		fmt.Fprintf(e.con.stdout, "    answer · %s: %s · asked %s, %s %s\n", annotate.Safe(a.Source), says,
 			a.Fetched.UTC().Format(time.DateTime), holds, a.Expires.UTC().Format(time.DateTime))
+	}
+}
+
+// byHand prints who has allowed the key or removed it from the store, when and why.
+func (e *explainer) byHand(key extract.Key) {
+	for _, edit := range e.mine.Edits() {
+		did := ""
+		switch list := new(extract.List); {
+		case edit.Kind == local.Removed && edit.Value == key.Value:
+			did = "removed by hand"
+		case edit.Kind == local.Allowed && list.Add(edit.Value) == nil && list.Has(key):
+			did = "allowed by hand as " + annotate.Safe(edit.Value)
+		default:
+			continue
+		}
+		note := ""
+		if edit.Note != "" {
+			note = " · " + annotate.Safe(edit.Note)
+		}
+		fmt.Fprintf(e.con.stdout, "    %s · by %s on %s%s%s\n", did, annotate.Safe(edit.By), edit.At.UTC().Format(time.DateTime), note, until(edit.Until))
+	}
+}
+
+// words prints what each local list says of key, where that is more than who does.
+func (e *explainer) words(key extract.Key) {
+	about := intel.Subject{Key: key}
+	judged := func(entry intel.Entry) bool {
+		return entry.Relation == "" && (entry.Subject == about || entry.Net.IsValid() || entry.Below)
+	}
+	entries := e.mine.About(key)
+	judges := 0
+	for _, entry := range entries {
+		if judged(entry) {
+			judges++
+		}
+	}
+	for _, entry := range entries {
+		more := entry.By != "" || len(entry.Report.Tags) > 0 || !entry.Expires.IsZero()
+		if more || judged(entry) && (judges > 1 || entry.Subject != about) {
+			fmt.Fprintf(e.con.stdout, "      %s\n", entryText(about, entry))
+		}
 	}
 }
 
@@ -213,6 +257,7 @@ func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Ski
 	case found.Verdict != intel.NoVerdict:
 		fmt.Fprintf(w, "    %s · %s\n", found.Verdict, annotate.Safe(found.Source))
 	}
+	e.words(key)
 	if skip != extract.Worth || found.Verdict == intel.Malicious && !found.Stale {
 		return false
 	}
@@ -224,7 +269,7 @@ func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Ski
 			continue
 		}
 		if !n.Types.Has(key.Type) {
-			fmt.Fprintf(w, "    not asked · --ask does not name %s for %s\n", key.Type, n.Name)
+			fmt.Fprintf(w, "    not asked · %s: %s\n", n.Name, n.notAsked(key.Type))
 			continue
 		}
 		asked = true

@@ -91,9 +91,9 @@ func (f *filterFlags) validate() error {
 		return usagef("--max-related %d: must not be negative", f.maxRelated)
 	case f.to == "":
 		return usagef("--to: name a file, or - for standard output")
-	case len(f.sources.intel) == 0:
-		return usagef("nothing to ask: give --intel a plain list (echo 203.0.113.7 > bad.txt; iocpipe --intel bad.txt), " +
-			"a file or folder of report lines, or the https:// URL of a ThreatCrowd v2 API")
+	case len(f.sources.intel) == 0 && !f.sources.hasStore():
+		return usagef("nothing to ask: give --intel a list (echo 203.0.113.7 > bad.txt; iocpipe --intel bad.txt), the https:// URL of " +
+			"a ThreatCrowd v2 API or otx:, or fill the local store (iocpipe intel feed add urlhaus feodo && iocpipe intel update)")
 	}
 	if err := f.in.validate(); err != nil {
 		return err
@@ -189,7 +189,7 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 		return nil, err
 	}
 	s.way.attach(s.know, &f.late)
-	s.mine = &own{paths: paths, scan: &f.scan, know: s.know, stream: s.stream}
+	s.mine = &own{paths: paths, store: f.sources.path(), must: f.sources.store != "", scan: &f.scan, know: s.know, stream: s.stream}
 	if err := s.mine.load(); err != nil {
 		return nil, err
 	}
@@ -321,7 +321,7 @@ func (s *stream) health(h lookup.Health) {
 
 // reason is what err says beside the source's name, which is its host unless the configuration gave it another.
 func reason(source string, err error) string {
-	return strings.TrimPrefix(err.Error(), source+": ")
+	return strings.TrimPrefix(err.Error(), strings.TrimPrefix(source, "otx:")+": ")
 }
 
 // healthChanged tells people and the state how a source is.

@@ -63,6 +63,9 @@ var (
 	bytesHeld  = desc("waiting_bytes", "About what the waiting indicators take.")
 	evicted    = desc("evicted_total", "Indicators that left a full table unasked.")
 	cached     = desc("cache_entries", "Indicators in the memory cache.")
+	feedAge    = desc("feed_age_seconds", "How long ago a feed of the local store was last good.", "feed")
+	feedStale  = desc("feed_stale", "1 when a feed is older than its limit.", "feed")
+	listed     = desc("local_entries", "Entries of local intelligence.")
 	isReady    = desc("ready", "1 while everything that was asked for is there.")
 )
 
@@ -76,7 +79,7 @@ type collector struct{ *session }
 // Describe sends the descriptions of all metrics.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{linesIn, linesOut, verdicts, followUps, found, answeredBy, hidden, unwaited, hitsLost, questions, budget, sourceUp, waiting,
-		oldest, bytesHeld, evicted, cached, isReady} {
+		oldest, bytesHeld, evicted, cached, feedAge, feedStale, listed, isReady} {
 		ch <- d
 	}
 }
@@ -110,6 +113,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		count(hitsLost, c.way.hits.Lost())
 	}
 	gauge(cached, float64(c.know.Cache.Len()))
+	gauge(listed, float64(c.know.LocalLen()))
+	for _, age := range c.mine.feedAges() {
+		gauge(feedAge, age.Age.Seconds(), age.Name)
+		gauge(feedStale, oneIf(age.Stale), age.Name)
+	}
 	gauge(isReady, oneIf(c.stream.problem() == ""))
 	c.collectQuestions(count, gauge)
 }

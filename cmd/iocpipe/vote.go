@@ -11,6 +11,12 @@ import (
 	"iocpipe/filter/annotate"
 )
 
+// A voter is a source that takes votes.
+type voter interface {
+	Local() bool
+	Vote(ctx context.Context, key extract.Key, malicious bool) error
+}
+
 func newVoteCommand(con console) *cobra.Command {
 	var sources sourceFlags
 	cmd := &cobra.Command{
@@ -40,15 +46,19 @@ private, reserved or internal is not sent to public hosts.
 			if len(networks) != 1 {
 				return usagef("vote: give one --intel, the URL of the v2 API that takes the vote")
 			}
+			source, ok := networks[0].Provider.(voter)
+			if !ok {
+				return usagef("vote: %s takes no votes; give --intel the URL of a v2 API", networks[0].Name)
+			}
 			skip := new(extract.Policy).Skip(key)
-			if !networks[0].client.Local() && skip != extract.Worth && skip != extract.Resolver {
+			if !source.Local() && skip != extract.Worth && skip != extract.Resolver {
 				return usagef("vote: %s is not sent to a public host: %s", annotate.Safe(key.Value), skip)
 			}
 			ctx := cmd.Context()
 			if ctx == nil {
 				ctx = context.Background()
 			}
-			if err := networks[0].client.Vote(ctx, key, args[0] == "malicious"); err != nil {
+			if err := source.Vote(ctx, key, args[0] == "malicious"); err != nil {
 				return fmt.Errorf("vote: %w", err)
 			}
 			_, err = fmt.Fprintf(con.stdout, "%s: voted %s at %s\n", annotate.Safe(key.Value), args[0], networks[0].Name)

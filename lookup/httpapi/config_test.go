@@ -1,4 +1,4 @@
-package threatcrowd
+package httpapi
 
 import (
 	"os"
@@ -34,7 +34,7 @@ func TestNewRefuses(t *testing.T) {
 		{Config{BaseURL: "https://api.example", CAFile: noPEM}, noPEM},
 		{Config{BaseURL: "https://api.example", CAFile: "/no/such/file"}, "/no/such/file"},
 	} {
-		_, err := New(tt.cfg)
+		_, err := New(tt.cfg, "/api")
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%+v: error %v, want one that says %q", tt.cfg, err, tt.want)
 		} else if strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "sec ret") {
@@ -48,7 +48,7 @@ func TestPlainHTTP(t *testing.T) {
 		{BaseURL: "http://127.0.0.1:8080"}, {BaseURL: "http://[::1]"}, {BaseURL: "http://10.1.2.3/x"},
 		{BaseURL: "http://localhost"}, {BaseURL: "http://api.example", InsecureHTTP: true}, {BaseURL: "https://api.example"},
 	} {
-		if _, err := New(cfg); err != nil {
+		if _, err := New(cfg, "/api"); err != nil {
 			t.Errorf("%+v: %v", cfg, err)
 		}
 	}
@@ -64,7 +64,11 @@ func TestLocal(t *testing.T) {
 		"www.threatcrowd.org": false, "localhost.example": false, "notlocal.example": false, "home.arpa.example": false,
 		"127.0.0.1.example": false,
 	} {
-		c := newClient(t, Config{BaseURL: "https://" + host + ":8443"})
+		c, err := New(Config{BaseURL: "https://" + host + ":8443"}, "/api")
+		if err != nil {
+			t.Errorf("%s: %v", host, err)
+			continue
+		}
 		if c.Local() != want {
 			t.Errorf("%s: local %v, want %v", host, c.Local(), want)
 		}

@@ -1,4 +1,4 @@
-package threatcrowd
+package httpapi
 
 import (
 	"cmp"
@@ -15,9 +15,6 @@ import (
 )
 
 const (
-	// DefaultPath is where the API lives on a host when the base URL has no path.
-	DefaultPath = "/searchApi/v2"
-
 	// DefaultTimeout bounds one question, from the first look at the name to the last byte of the answer.
 	DefaultTimeout = 30 * time.Second
 
@@ -28,7 +25,7 @@ const (
 // maxHeader bounds the head of an answer, in bytes.
 const maxHeader = 64 << 10
 
-// A Config says where a v2 API is and how to reach it. Only BaseURL is required.
+// A Config says where an API is and how to reach it. Only BaseURL is required.
 type Config struct {
 	BaseURL   string            // http or https, without user, password and query
 	ProxyURL  string            // http, https, socks5 or socks5h; "" takes the proxy of the environment, if any
@@ -45,10 +42,10 @@ type Config struct {
 // ErrPlainHTTP is that a Config would tell everybody on the way what is asked about.
 var ErrPlainHTTP = errors.New("plain http is refused to the public host")
 
-// New returns a client of the API that cfg describes. It sends nothing. Errors name the field, and never quote a URL,
-// which may hold a password.
-func New(cfg Config) (*Client, error) {
-	base, err := parseBase(cfg.BaseURL)
+// New returns a client of the API that cfg describes, which lives at defaultPath on its host when the base URL has no
+// path. It sends nothing. Errors name the field, and never quote a URL, which may hold a password.
+func New(cfg Config, defaultPath string) (*Client, error) {
+	base, err := parseBase(cfg.BaseURL, defaultPath)
 	if err != nil {
 		return nil, fmt.Errorf("base URL: %w", err)
 	}
@@ -72,18 +69,18 @@ func New(cfg Config) (*Client, error) {
 }
 
 // parseBase reads a base URL; its path comes back without a slash at the end.
-func parseBase(text string) (*url.URL, error) {
+func parseBase(text, defaultPath string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
 		return nil, errors.New("not of the form http(s)://host[:port][/path]")
 	case u.User != nil:
-		return nil, errors.New("a user or password in the URL is refused: the API knows none, and URLs are logged")
+		return nil, errors.New("a user, password or key in the URL is refused: URLs are logged")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, errors.New("a query or fragment does not belong in it")
 	}
 	u.Path, u.RawPath = strings.TrimRight(u.Path, "/"), strings.TrimRight(u.RawPath, "/")
-	u.Path = cmp.Or(u.Path, DefaultPath)
+	u.Path = cmp.Or(u.Path, defaultPath)
 	return u, nil
 }
 
