@@ -42,13 +42,13 @@ type following struct {
 }
 
 // open begins to follow files for an output; dir is the state's folder, empty for none.
-func (f *followFlags) open(files []string, dir, output string, s *stream) (*following, error) {
-	registry, err := openRegistry(files, dir, output, s)
+func (f *followFlags) open(files []string, dir string, out *output, s *stream) (*following, error) {
+	registry, err := openRegistry(files, dir, out.path, s)
 	if err != nil {
 		return nil, fmt.Errorf("--follow: %w", err)
 	}
 	told := func(format string, args ...any) { fmt.Fprintf(s.con.stderr, "iocpipe: "+format+"\n", args...) }
-	follow, err := source.NewFollow(files, source.FollowOptions{Registry: registry, Old: f.old, Told: told})
+	follow, err := source.NewFollow(files, source.FollowOptions{Registry: registry, Old: f.old, Written: out.info, Told: told})
 	if err != nil {
 		return nil, usagef("--follow: %v", err)
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -30,6 +31,26 @@ func openOutput(path string, stdout io.Writer) (*output, error) {
 		return o, nil
 	}
 	return o, o.Reopen()
+}
+
+// written returns what file w is, or nil when it is a terminal, a pipe or something else that cannot be read again.
+func written(w io.Writer) fs.FileInfo {
+	file, ok := w.(*os.File)
+	if !ok {
+		return nil
+	}
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	return info
+}
+
+// info returns the file that is written to now, or nil when it is none.
+func (o *output) info() fs.FileInfo {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return written(o.w)
 }
 
 // Write writes a block.
