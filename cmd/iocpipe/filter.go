@@ -35,6 +35,8 @@ type filterFlags struct {
 	quiet, stats, strict     bool
 
 	late     lateFlags
+	tail     followFlags
+	timeZone string
 	listenAt string
 }
 
@@ -70,7 +72,9 @@ It never waits for the network and never drops a line.
 	flags.StringVar(&f.failOn, "fail-on", "", "malicious: exit with 3 when something malicious was seen")
 	flags.IntVar(&f.maxRelated, "max-related", 10, "related indicators written per annotation; the totals always are")
 	f.late.add(flags)
+	f.tail.add(flags)
 	f.in.add(flags)
+	flags.StringVar(&f.timeZone, "time-zone", "Local", "zone of the times that lines state without one, as Europe/Vienna")
 	flags.StringVar(&f.listenAt, "listen", "", "`ADDR` for /metrics (Prometheus), /healthz and /readyz")
 	flags.BoolVar(&f.quiet, "quiet", false, "nothing on stderr but what ends the program")
 	flags.BoolVar(&f.stats, "stats", false, "print what was done on stderr at the end")
@@ -128,6 +132,8 @@ type session struct {
 	state   *host.State // nil without
 	know    *filter.Knowledge
 	mine    *own
+	tail    *following // nil without --follow
+	zone    *time.Location
 	out     *output
 	way     *lateWay
 	tally   filter.Tally
@@ -144,7 +150,14 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 	if f.quiet {
 		con.stderr = io.Discard
 	}
+	if err := f.tail.validate(files); err != nil {
+		return err
+	}
 	s, err := f.open(con)
+	if err != nil {
+		return err
+	}
+	src, err := s.input(files)
 	if err != nil {
 		return err
 	}
@@ -153,7 +166,10 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 	stop := s.start()
 	defer s.listen(f.listenAt)()
 	began := time.Now()
-	err = s.stream.do(ctx, source.Open(files, con.stdin), s.out, s.newWorker, s.newWorker(), s.workers())
+	if s.tail != nil {
+		s.tail.stopWith(ctx)
+	}
+	err = s.stream.do(ctx, src, s.out, s.newWorker, s.newWorker(), s.workers())
 	if err == nil {
 		s.late.drainAll(ctx, s.know, isTerminal(con.stdout), con.stderr)
 	}
@@ -170,6 +186,9 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 	}
 	if s.scanner, err = f.scan.scanner(); err != nil {
 		return nil, err
+	}
+	if s.zone, err = time.LoadLocation(f.timeZone); err != nil {
+		return nil, usagef("--time-zone: %v", err)
 	}
 	s.form, s.color = f.outputForm(con.stdout)
 	if s.out, err = openOutput(f.to, con.stdout); err != nil {
@@ -195,11 +214,24 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 	return s, nil
 }
 
+// input opens what is read: files to their ends, or as they grow.
+func (s *session) input(files []string) (filter.Source, error) {
+	if !s.filterFlags.tail.follow {
+		return source.Open(files, s.con.stdin), nil
+	}
+	tail, err := s.filterFlags.tail.open(files, stateDir(s.sources.state), s.to, s.stream)
+	if err != nil {
+		return nil, err
+	}
+	s.tail, s.out.reached = tail, tail.Reached
+	return tail, nil
+}
+
 func (s *session) newWorker() filter.Worker {
 	a := annotate.New()
 	a.MaxRelated = s.maxRelated
 	w := &filter.Annotation{Scanner: s.scanner, Know: s.know, Annotator: a, Form: s.form, Color: s.color, Only: s.choice(),
-		Tally: &s.tally, Late: s.way.late, Waiting: s.way.waiting}
+		Tally: &s.tally, Zone: s.zone, Late: s.way.late, Waiting: s.way.waiting}
 	if s.way.hits != nil {
 		w.Hits = s.way.meet
 	}
@@ -224,6 +256,11 @@ func (s *session) close(err error, took time.Duration) error {
 	}
 	if e := s.out.Close(); err == nil {
 		err = e
+	}
+	if s.tail != nil {
+		if e := s.tail.close(); e != nil {
+			s.stream.complain(e)
+		}
 	}
 	unanswered(s.stream, s.know)
 	s.report(took)

@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"iocpipe/filter"
 )
 
 // An output is where lines go: standard output, or a file that is appended to and can be reopened after a rotation.
@@ -18,6 +20,8 @@ type output struct {
 	midLine   bool         // what was written last does not end a line
 	inserted  []byte       // lines that wait for the end of a line
 	followUps atomic.Int64 // lines inserted
+
+	reached func(filter.Position) // is told what is written; may be nil
 }
 
 func openOutput(path string, stdout io.Writer) (*output, error) {
@@ -40,6 +44,13 @@ func (o *output) Write(p []byte) (int, error) {
 		err = o.writeInserted()
 	}
 	return n, err
+}
+
+// Reached tells how far the input is written.
+func (o *output) Reached(at filter.Position) {
+	if o.reached != nil {
+		o.reached(at)
+	}
 }
 
 // Insert writes a line of the program's own between those that pass, as soon as no line is half written.
