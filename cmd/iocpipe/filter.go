@@ -177,6 +177,8 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 	}
 	ctx, restore := s.stream.signals(ctx)
 	defer restore()
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
 	stop := s.start()
 	defer s.listen(f.listenAt)()
 	began := time.Now()
@@ -184,7 +186,7 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 		s.tail.stopWith(ctx)
 	}
 	if s.elastic != nil {
-		s.elastic.stopWith(ctx)
+		s.elastic.stopWith(ctx, quit)
 	}
 	err = s.stream.do(ctx, src, s.out, s.newWorker, s.newWorker(), s.workers())
 	if err == nil {
@@ -311,7 +313,7 @@ func (s *session) close(err error, began time.Time) error {
 	s.report(time.Since(began))
 	if s.elastic != nil {
 		s.elastic.report(s.con.stderr, s.stats)
-		if e := s.elastic.unbalanced(s.tally.Shown.Load()); e != nil && err == nil {
+		if e := s.elastic.unbalanced(s.tally.Shown.Load()); e != nil {
 			s.stream.complain(e)
 		}
 	}
