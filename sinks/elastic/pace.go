@@ -24,8 +24,8 @@ type pace struct {
 	told        bool      // of the trouble
 }
 
-// cleanAnswers is after how many for each request at once there may be one more.
-const cleanAnswers = 4
+// cleanAnswers is after how many, for each request at once, there may be one more: after one round, as TCP grows.
+const cleanAnswers = 1
 
 // waiting is how one batch waits.
 type waiting struct {
