@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -248,6 +249,15 @@ func (o *elasticOutput) Reached(at filter.Position) {
 }
 
 func (o *elasticOutput) passOn(reached func(filter.Position)) { o.reached = reached }
+
+// info is that of the dead letters, which a pattern of inputs may match.
+func (o *elasticOutput) info() fs.FileInfo {
+	info, err := os.Stat(o.letters.Path())
+	if err != nil {
+		return nil
+	}
+	return info
+}
 
 // Reopen has nothing to reopen.
 func (o *elasticOutput) Reopen() error { return nil }
