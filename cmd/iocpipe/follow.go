@@ -41,9 +41,9 @@ type following struct {
 	stream   *stream
 }
 
-// open begins to follow files for an output; dir is the state's folder, empty for none.
-func (f *followFlags) open(files []string, dir string, out *output, s *stream) (*following, error) {
-	registry, err := openRegistry(files, dir, out.path, s)
+// open begins to follow files for the output of a name; dir is the state's folder, empty for none.
+func (f *followFlags) open(files []string, dir, name string, out destination, s *stream) (*following, error) {
+	registry, err := openRegistry(files, dir, name, s)
 	if err != nil {
 		return nil, fmt.Errorf("--follow: %w", err)
 	}
