@@ -171,7 +171,7 @@ func TestElasticFullDisk(t *testing.T) {
 		block("true")
 		p := start(t, toNode(url, name, "--state", "none", "--dead-letter", filepath.Join(t.TempDir(), "letters"))...)
 		p.say("%s", strings.TrimSuffix(lines(0, 100), "\n"))
-		p.until("a complaint", func() bool { return strings.Contains(p.err.String(), "disk is full") })
+		p.until("a complaint", func() bool { return strings.Contains(p.err.String(), "flood-stage") })
 		block("null")
 		_ = p.in.Close()
 		select {
@@ -206,7 +206,9 @@ func TestElasticRotation(t *testing.T) {
 	if err := os.Truncate(path, 0); err != nil { // copy-truncate
 		t.Fatal(err)
 	}
-	p.until("truncation", func() bool { return strings.Contains(p.err.String(), "truncat") || strings.Contains(p.err.String(), "shorter") })
+	p.until("truncation", func() bool {
+		return strings.Contains(p.err.String(), "truncat") || strings.Contains(p.err.String(), "shorter")
+	})
 	writeFile(t, path, fmt.Sprintf("line %07d: after\n", 300))
 	awaitAll(t, p, url, target, 301)
 	p.cmd.Process.Signal(os.Interrupt)
