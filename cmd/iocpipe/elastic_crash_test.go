@@ -161,9 +161,6 @@ func TestElasticNodeKills(t *testing.T) {
 func TestElasticFullDisk(t *testing.T) {
 	onNodes(t, func(t *testing.T, kind elastictest.Kind, url, name string) {
 		t.Parallel()
-		if kind == elastictest.ES9 {
-			t.Skip("as Elasticsearch 8")
-		}
 		elastictest.Must(t, "PUT", url+"/"+name, `{}`)
 		block := func(on string) {
 			elastictest.Must(t, "PUT", url+"/"+name+"/_settings", `{"index.blocks.read_only_allow_delete":`+on+`}`)

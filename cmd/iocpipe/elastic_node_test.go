@@ -13,19 +13,13 @@ import (
 	"iocpipe/sinks/elastic/elastictest"
 )
 
-// onNodes runs a test on each kind of node. names is a prefix of what the test may call indices and data streams;
-// both are deleted at its end.
+// onNodes runs a test on each kind of node. name is an index for the test, which is deleted at its end.
 func onNodes(t *testing.T, test func(t *testing.T, kind elastictest.Kind, url, name string)) {
 	for _, kind := range elastictest.Kinds {
 		t.Run(string(kind), func(t *testing.T) {
 			url := elastictest.Node(t, kind)
 			name := strings.ToLower(strings.NewReplacer("/", ".", "_", ".").Replace(t.Name()))
-			clean := func() {
-				elastictest.Call(t, "DELETE", url+"/"+name+"*", "")
-				if kind == elastictest.OpenSearch {
-					elastictest.Call(t, "DELETE", url+"/_data_stream/logs-*"+name+"*", "")
-				}
-			}
+			clean := func() { elastictest.Call(t, "DELETE", url+"/"+name, "") }
 			clean()
 			t.Cleanup(clean)
 			test(t, kind, url, name)
