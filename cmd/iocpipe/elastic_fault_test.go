@@ -62,7 +62,7 @@ func faultCases() []faultCase {
 		{name: "400 for every 7th item", next: elastictest.Times(1000, elastictest.Reject(7)), dead: 7},
 		{name: "failure store for every 7th item", next: elastictest.Times(1000, elastictest.FailureStore(7)), dead: 7},
 		{name: "disk full, once", next: []elastictest.Fault{elastictest.Flooded}},
-		{name: "401 from the start, for ever", do: lockOut, dead: 1, exit: 1},
+		{name: "401 from the start, for ever", do: func(t *testing.T, r *faultRun) { keyed(t, r, "right", "wrong") }, dead: 1, exit: 1},
 		{name: "401 in mid-stream, the key file changes", do: rotateKey},
 		{name: "certificate changes, the CA file changes", do: rotateCertificate},
 		{name: "down at the start", do: downAtStart},
@@ -123,12 +123,6 @@ func rotateCertificate(t *testing.T, r *faultRun) {
 		time.Sleep(100 * time.Millisecond) // the file comes later
 		replaceFile(t, ca, string(r.server.CA))
 	}
-}
-
-// lockOut never lets the program in; without --es-give-up it would wait for who can mend it.
-func lockOut(t *testing.T, r *faultRun) {
-	keyed(t, r, "right", "wrong")
-	r.args = append(r.args, "--es-give-up", "2s")
 }
 
 // downAtStart refuses all until it has been asked twice.

@@ -151,6 +151,9 @@ func (f *Faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Unlock()
 	if gate != nil {
 		if status, reason := gate(r); status != 0 {
+			if f.Flavor == AsOpenSearch {
+				w.Header().Set("WWW-Authenticate", `Basic realm="OpenSearch Security"`)
+			}
 			fail(w, status, "security_exception", reason)
 			return
 		}
