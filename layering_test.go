@@ -13,10 +13,13 @@ import (
 // stands for those below it, too, which it may import, unless they have a line of their own. What has no line may not
 // exist.
 var mayImport = map[string][]string{
-	"cmd/iocpipe":     {"..."},
-	"extract":         {},
-	"intel":           {"extract"},
-	"intel/local":     {"extract", "intel"},
+	"cmd/iocpipe":        {"..."},
+	"extract":            {},
+	"intel":              {"extract"},
+	"intel/local":        {"extract", "intel"},
+	"intel/local/export": {"extract", "intel"},
+	"intel/local/feed":   {"intel"},
+
 	"cache":           {"extract", "intel"},
 	"lookup":          {"extract", "intel", "cache"},
 	"filter":          {"extract", "intel", "cache", "lookup"},
@@ -39,7 +42,8 @@ var mayImport = map[string][]string{
 // thirdParty are the modules that programs of this one may be built from.
 var thirdParty = []string{
 	"github.com/hashicorp/golang-lru/v2", "github.com/klauspost/compress", "github.com/prometheus/client_golang",
-	"github.com/redis/go-redis/v9", "github.com/elastic/go-elasticsearch", "github.com/spf13/cobra",
+	"github.com/cespare/xxhash/v2", "github.com/fsnotify/fsnotify", "github.com/google/uuid", "github.com/redis/go-redis/v9", "github.com/elastic/go-elasticsearch",
+	"github.com/schollz/progressbar/v3", "github.com/spf13/cobra",
 	"github.com/spf13/pflag", "github.com/valyala/fastjson", "go.yaml.in/yaml/v3", "golang.org/x", "modernc.org/sqlite",
 }
 

@@ -48,7 +48,8 @@ func TestREADME(t *testing.T) {
 				}
 			}
 			t.Run(path+"/"+c.line, func(t *testing.T) {
-				got := runAtTerminal(t, dir, bin, strings.ReplaceAll(c.line, "http://127.0.0.1:8080", source))
+				line := strings.NewReplacer("http://127.0.0.1:8080", source, "otx: ", "otx:"+source+" ").Replace(c.line)
+				got := runAtTerminal(t, dir, bin, line)
 				if !matches(c.want, got) {
 					t.Errorf("it prints:\n%s\nthe document says:\n%s", strings.Join(got, "\n"), strings.Join(c.want, "\n"))
 				}
@@ -74,14 +75,20 @@ func abs(t *testing.T, path string) string {
 	return full
 }
 
-// startSource starts a v2 API that knows one recorded answer, and returns its URL.
+// startSource starts a source that speaks the v2 API, by one recorded answer, and OTX, by one that is made up. It
+// returns the URL of both.
 func startSource(t *testing.T) string {
 	known, err := os.ReadFile("intel/testdata/responses/domain-known-2020.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	unknown := lookuptest.JSON(`{"response_code":"0"}`)
-	return lookuptest.NewServer(t, lookuptest.ByValue(map[string]http.Handler{"aoldaily.com": lookuptest.JSON(string(known))}, unknown)).URL
+	const pulses = `{"indicator":"evil.top","pulse_info":{"count":2,"pulses":[{"id":"000000000000000000000001",` +
+		`"malware_families":["ExampleKit"]},{"id":"000000000000000000000002"}]}}`
+	mux := http.NewServeMux()
+	mux.Handle("/", lookuptest.ByValue(map[string]http.Handler{"aoldaily.com": lookuptest.JSON(string(known))},
+		lookuptest.JSON(`{"response_code":"0"}`)))
+	mux.Handle("/api/v1/indicators/domain/evil.top/general", lookuptest.JSON(pulses))
+	return lookuptest.NewServer(t, mux).URL
 }
 
 // commands returns the commands of the console blocks in a document.
@@ -104,7 +111,7 @@ func runAtTerminal(t *testing.T, dir, bin, line string) []string {
 	cmd := exec.Command("script", "-qec", line, "/dev/null")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "NO_COLOR=1", "TERM=dumb", "SHELL=/bin/bash", "HOME="+dir,
-		"XDG_STATE_HOME=", "STATE_DIRECTORY=")
+		"IOCPIPE_STATE="+filepath.Join(dir, "state"))
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

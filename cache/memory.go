@@ -4,6 +4,7 @@ package cache
 
 import (
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -114,6 +115,10 @@ func (h Held) put(a Answer) (with Held, old Answer, ok bool) {
 // Memory is a cache in the process's memory that forgets what was least recently used. It is safe for concurrent use.
 // Over a [Store] it is a window on it: it is written through, and kept up to date by [Memory.Run].
 type Memory struct {
+	// Order are the sources as the user named them, to be set before anything is put: of answers that agree, that of
+	// the first counts. Those of others stand last.
+	Order []string
+
 	lifetimes Lifetimes
 	size      int
 	below     *below     // nil when it stands alone
@@ -183,12 +188,22 @@ func (m *Memory) Remove(key extract.Key) error {
 func (m *Memory) keep(key extract.Key, a Answer) {
 	var old Answer
 	m.update(key, func(h Held) (with Held) {
-		with, old, _ = h.put(a)
+		var ok bool
+		if with, old, ok = h.put(a); ok { // in a slice of its own
+			slices.SortStableFunc(with.Answers, func(a, b Answer) int { return m.place(a.Source) - m.place(b.Source) })
+		}
 		return with
 	})
 	if old.Report != nil {
 		m.unrelate(key, old)
 	}
+}
+
+func (m *Memory) place(source string) int {
+	if i := slices.Index(m.Order, source); i >= 0 {
+		return i
+	}
+	return len(m.Order)
 }
 
 // keepRelation puts a relation into memory alone. One that is held already stays, since it shares its report.

@@ -51,6 +51,19 @@ func TestLifetimes(t *testing.T) {
 	}
 }
 
+// Of answers that agree, that of the source that was named first counts, whichever came first.
+func TestMemoryOrder(t *testing.T) {
+	m, now := newMemory(t, 10), time.Now()
+	m.Order = []string{"first", "second"}
+	for n, source := range []string{"other", "second", "first", "second"} {
+		m.Put(ip(1), cache.Answer{Source: source, Report: voted(1), Fetched: now.Add(time.Duration(n))})
+	}
+	h, _ := m.Get(ip(1))
+	if found := h.Finding(now); len(h.Answers) != 3 || found.Source != "first" {
+		t.Errorf("%d answers, that of %s counts", len(h.Answers), found.Source)
+	}
+}
+
 func TestMemoryIsBounded(t *testing.T) {
 	m := newMemory(t, 10)
 	for n := range 20 {

@@ -4,16 +4,17 @@ package extract
 type byteClass uint16
 
 const (
-	inWord   byteClass = 1 << iota // letters, digits, '.', '-', '_' and bytes beyond ASCII: what names are made of
-	isDot                          // '.'
-	isDash                         // '-' and '_'
-	isHigh                         // beyond ASCII: part of a name in another script, or of its punctuation
-	isHex                          // 0-9 a-f A-F
-	isDigit                        // 0-9
-	isLetter                       // a-z A-Z
-	isJoint                        // ':' and '@', which bind words to addresses
-	isBlank                        // ' '
-	isMark                         // no part of a word, but able to join, hide or announce words: see Scanner.mark
+	inWord    byteClass = 1 << iota // letters, digits, '.', '-', '_' and bytes beyond ASCII: what names are made of
+	isDot                           // '.'
+	isDash                          // '-' and '_'
+	isHigh                          // beyond ASCII: part of a name in another script, or of its punctuation
+	isHex                           // 0-9 a-f A-F
+	isDigit                         // 0-9
+	isLetter                        // a-z A-Z
+	isCapital                       // A-Z
+	isJoint                         // ':' and '@', which bind words to addresses
+	isBlank                         // ' '
+	isMark                          // no part of a word, but able to join, hide or announce words: see Scanner.mark
 )
 
 const isAlnum = isLetter | isDigit
@@ -23,8 +24,10 @@ var class = func() (t [256]byteClass) {
 		switch c := byte(b); {
 		case c >= '0' && c <= '9':
 			t[b] = inWord | isHex | isDigit
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z':
+		case c >= 'a' && c <= 'z':
 			t[b] = inWord | isLetter
+		case c >= 'A' && c <= 'Z':
+			t[b] = inWord | isLetter | isCapital
 		case c >= 0x80:
 			t[b] = inWord | isHigh
 		}

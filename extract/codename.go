@@ -25,7 +25,7 @@ var ambiguousTLDs = func() map[string]tldKind {
 			"events", "services", "systems", "support", "media", "cloud", "store", "security", "email", "group",
 			"int", "my", "at", "it", "no", "be", "by", "plus", "report", "menu", "style", "space", "work", "works",
 			"place", "camera", "photo", "photos", "video", "audio", "auto", "country", "fit", "size", "watch",
-			"live", "online", "global", "io", "local", "internal", "private", "home", "test", "alt"},
+			"live", "online", "global", "channel", "contact", "feedback", "directory", "io", "local", "internal", "private", "home", "test", "alt"},
 		// Delegated, but closed or unused, and words of programs.
 		closedTLD: {"android", "chrome", "map", "phone", "weather", "data", "prime", "call", "play", "like",
 			"select", "case", "drive", "docs", "next", "open", "save"},
@@ -40,6 +40,9 @@ var ambiguousTLDs = func() map[string]tldKind {
 // codeContext says why a well-formed name is the name of something else.
 func (s *Scanner) codeContext(n *name) Rule {
 	rule := n.looksLike()
+	if rule == Accepted && n.labels == 2 && fieldNames(s.context(), fileFields) && !n.inHostPlace() {
+		return FileName
+	}
 	if rule == Accepted || n.inHostPlace() || n.followsHostWord() || n.inRecord() ||
 		fieldNames(s.context(), hostWords) {
 		return Accepted
@@ -52,7 +55,7 @@ func (n *name) looksLike() Rule {
 	if n.isBundle() {
 		return BundleName
 	}
-	if n.kind == plainTLD && !n.upper && n.before() != '\\' {
+	if n.kind == plainTLD && !n.upper && n.before() != '\\' && n.before() != '=' && n.before() != '"' {
 		return Accepted // nearly all names
 	}
 	switch {
@@ -70,10 +73,11 @@ func (n *name) looksLike() Rule {
 	return Accepted
 }
 
-// inHostPlace reports whether the name stands where only hosts stand: behind // or @.
+// inHostPlace reports whether the name stands where only hosts stand: behind //, or the @ behind a user's name. What
+// begins with an @ is an annotation, a decorator or a name on a social network.
 func (n *name) inHostPlace() bool {
 	t, i := n.text, n.start
-	return i > 0 && t[i-1] == '@' || i > 1 && t[i-1] == '/' && t[i-2] == '/' ||
+	return i > 1 && t[i-1] == '@' && t[i-2] > ' ' && bytes.IndexByte([]byte("/([{,;"), t[i-2]) < 0 || i > 1 && t[i-1] == '/' && t[i-2] == '/' ||
 		i > 2 && t[i-1] == '\\' && t[i-2] == '\\' || // \\server\share
 		hasFoldPrefix(t[n.start:n.end], "www.")
 }
@@ -84,8 +88,14 @@ func (n *name) followsHostWord() bool {
 	if gap > 0 && len(before) > 0 && n.before() == ' ' && n.text[n.start-gap] == ']' && recordTypes.has(before) {
 		return true // query[AAAA] example.com, as dnsmasq writes
 	}
+	if gap == 1 && n.before() == ' ' && hostCommands.has(before) {
+		return true
+	}
 	return gap > 0 && len(before) > 0 && hostWords.has(before) && n.before() != '.' && n.before() != '\\'
 }
+
+// hostCommands are commands that get a host or a URL.
+var hostCommands = newWords("nslookup", "dig", "ping", "whois", "traceroute", "tracert", "telnet", "ssh", "curl", "wget")
 
 // recordTypes are the DNS types that logs of name servers are full of.
 var recordTypes = newWords("a", "aaaa", "cname", "mx", "txt", "ns", "ptr", "srv", "soa", "any", "https", "svcb", "caa")
@@ -103,9 +113,16 @@ func (n *name) inRecord() bool {
 	return bytes.HasPrefix(rest, []byte("IN ")) || bytes.HasPrefix(rest, []byte("IN\t"))
 }
 
-func (n *name) first() []byte {
-	return n.text[n.start : n.start+bytes.IndexByte(n.text[n.start:n.end], '.')]
+// label returns the nth label from the front, counted from 0, other than the last.
+func (n *name) label(nth int) []byte {
+	from := n.start
+	for range nth {
+		from += bytes.IndexByte(n.text[from:n.end], '.') + 1
+	}
+	return n.text[from : from+bytes.IndexByte(n.text[from:n.end], '.')]
 }
+
+func (n *name) first() []byte     { return n.label(0) }
 func (n *name) secondary() []byte { return n.text[n.second : n.tld-1] }
 func (n *name) last() []byte      { return n.text[n.tld:n.end] }
 
@@ -125,20 +142,25 @@ func (n *name) before() byte {
 	return 0
 }
 
-// reversedRoots begin the names of packages and bundles, packageRoots those that end in no plain TLD; genericTLDs end
-// names that begin so and are hosts all the same.
+// reversedRoots begin the names of packages and bundles, as reversedSeconds do behind a country, and packageRoots those
+// that end in no plain TLD; genericTLDs end names that begin so and are hosts all the same.
 var (
-	reversedRoots = newWords("com", "org", "net", "edu", "gov", "mil")
-	packageRoots  = newWords("java", "javax", "jdk", "sun", "io", "kotlin", "kotlinx", "scala", "akka", "android",
+	reversedRoots   = newWords("com", "org", "net", "edu", "gov", "mil")
+	reversedSeconds = newWords("co", "com", "or", "org", "ne", "net")
+	packageRoots    = newWords("java", "javax", "jdk", "sun", "io", "kotlin", "kotlinx", "scala", "akka", "android",
 		"androidx")
 	genericTLDs = newWords("com", "org", "net", "edu", "gov", "mil", "arpa", "br", "cn", "au", "uk", "jp", "kr",
 		"tw", "hk")
 )
 
-// isBundle recognises com.apple.mail and org.apache.hadoop.io.
+// isBundle recognises com.apple.mail, org.apache.hadoop.io and jp.co.example.app.
 func (n *name) isBundle() bool {
-	return n.labels >= 3 && !genericTLDs.has(n.last()) &&
-		(reversedRoots.has(n.first()) || n.kind != plainTLD && packageRoots.has(n.first()))
+	if n.labels < 3 || genericTLDs.has(n.last()) {
+		return false
+	}
+	first := n.first()
+	return reversedRoots.has(first) || n.kind != plainTLD && (packageRoots.has(first) ||
+		len(first) == 2 && n.labels > 3 && reversedSeconds.has(n.label(1)))
 }
 
 // netProducts are written with .NET for a last name.
@@ -205,7 +227,8 @@ var fileStems = newWords("main", "index", "test", "tests", "setup", "readme", "m
 	"stop", "build", "init", "__init__", "util", "utils", "script", "backup", "changelog", "license", "configure",
 	"config", "settings", "entrypoint", "deploy", "update", "upgrade", "cleanup", "cron", "daemon", "module", "lib",
 	"mod", "manage", "server", "client", "app", "id_rsa", "id_ecdsa", "id_ed25519", "tmp", "temp", "log", "logs",
-	"output", "archive", "package", "tar", "min", "spec", "bundle", "miniserv")
+	"output", "archive", "package", "tar", "min", "spec", "bundle", "miniserv",
+	"gz", "exe", "dll", "pdf", "doc", "docx", "xls", "xlsx", "csv", "txt", "html", "jpg", "png", "sql", "xml", "json")
 
 // isFile recognises /usr/bin/foo.sh, foo.py:12, Chrome.app and C:\Windows\Microsoft.NET.
 func (n *name) isFile() bool {
@@ -219,7 +242,19 @@ func (n *name) isFile() bool {
 			return true
 		}
 	}
-	return n.labels == 2 && n.before() == '\\' && n.after() != '/'
+	return n.labels == 2 && (n.before() == '\\' && n.after() != '/' || n.followsFileKey())
+}
+
+// fileKeys stand before the name of a file.
+var fileKeys = newWords("filename", "file_name", "fname", "attachment")
+
+// fileFields are fields of JSON events that hold the names of files.
+var fileFields = newWords("filename", "file_name", "file.name")
+
+// followsFileKey recognises filename="eicar.com".
+func (n *name) followsFileKey() bool {
+	before, gap := wordBefore(n.text, n.start)
+	return gap > 0 && (n.before() == '=' || n.before() == '"') && fileKeys.has(before)
 }
 
 // isBare recognises main.rs: two labels, with an extension that is little else, and neither path nor port behind.
@@ -295,14 +330,19 @@ var programWords = newWords("user", "os", "host", "file", "class", "object", "ob
 	"parent", "child", "root", "local", "remote", "default", "my", "test", "display", "hardware", "socket",
 	"plugin", "vm", "runtime", "bean", "field", "schema", "role", "policy", "resource", "spark", "hadoop", "hive",
 	"yarn", "dfs", "hbase", "kafka", "flink", "jvm", "catalina", "jetty", "tomcat", "jboss", "organization",
-	"project", "cloud", "orchestrator", "observer", "data", "stream", "threat", "error", "url")
+	"project", "cloud", "orchestrator", "observer", "data", "stream", "threat", "error", "url", "fs", "np", "pd", "df",
+	"std", "application", "instance")
 
-// isMember recognises user.name, mapred.task.id and logger.info: names made of the words that programs use.
+// properties are the top-level domains under which hardly anybody has a host, and everything in programs has one.
+var properties = newWords("id", "name")
+
+// isMember recognises user.name, k8s.pod.name and logger.info: names made of the words that programs use.
 func (n *name) isMember() bool {
 	if n.kind != memberTLD || n.labels > 2 && specialTLDs.has(n.last()) {
 		return false
 	}
-	return programWords.has(n.secondary()) && (n.labels == 2 || programWords.has(n.first())) || n.isColumn()
+	return programWords.has(n.secondary()) &&
+		(n.labels == 2 || properties.has(n.last()) || programWords.has(n.first())) || n.isColumn()
 }
 
 // isColumn recognises u.name in a statement of SQL.

@@ -21,7 +21,7 @@ type labelled struct {
 var disputed = map[string]string{
 	"domain:2ffreasdfuewriter.com":  "%2F is an escaped slash wherever it stands, so that the name begins behind it",
 	"domain:freasdfuewriter.com":    "the same",
-	`email:"john..doe"@example.com`: "RFC 5321 allows any dots in a quoted local part",
+	`email:"john..doe"@example.com`: "RFC 5321 allows any dots in a quoted local part; the source has it among its complete addresses",
 }
 
 // TestLabelled runs the cases of testdata/cases.jsonl, each from the tests of another project, and those of the file

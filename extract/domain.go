@@ -116,6 +116,13 @@ type name struct {
 // domain handles t[start:end], a word with a dot that is no address.
 func (s *Scanner) domain(t []byte, start, end int) {
 	n, rule := s.parseName(t, start, end)
+	if rule == BadLabel {
+		if tail := soundTail(t, start, end); tail > start {
+			s.drop(BadLabel, start, tail)
+			start = tail
+			n, rule = s.parseName(t, start, end)
+		}
+	}
 	if rule == Accepted {
 		rule = s.codeContext(&n)
 	}
@@ -124,6 +131,7 @@ func (s *Scanner) domain(t []byte, start, end int) {
 		if rule == NotTLD {
 			s.infection(t, start, end)
 			s.addressesBetweenDashes(t, start, end)
+			s.addressBehindDots(t, start, end)
 		}
 		return
 	}
@@ -201,6 +209,29 @@ func (n *name) checkLabels() Rule {
 		return Underscore
 	}
 	return Accepted
+}
+
+// soundTail returns where the name begins that stands behind the last label of t[start:end] that no name has, as in
+// more...example.com; start if none does.
+func soundTail(t []byte, start, end int) int {
+	tail := start
+	for from := start; from < end; {
+		dot := bytes.IndexByte(t[from:end], '.')
+		if dot < 0 {
+			break
+		}
+		switch label := t[from : from+dot]; {
+		case len(label) == 0 || len(label) > maxLabel || label[len(label)-1] == '-':
+			tail = from + dot + 1
+		case label[0] == '-':
+			tail = from + 1
+		}
+		from += dot + 1
+	}
+	if bytes.IndexByte(t[tail:end], '.') < 0 {
+		return start
+	}
+	return tail
 }
 
 // mayBeSuffix reports whether the name has few enough labels to be a public suffix itself.

@@ -2,6 +2,7 @@ package extract
 
 import (
 	"bytes"
+	"net/netip"
 	"unicode"
 	"unicode/utf8"
 )
@@ -13,7 +14,7 @@ const (
 // email handles the word t[start:at] before an '@'. It returns where the scan goes on, or at when the word is to be
 // handled like any other.
 func (s *Scanner) email(t []byte, start, at int) int {
-	if start > 0 && t[start-1] == '@' {
+	if start > 0 && t[start-1] == '@' && !bytes.HasSuffix(t[:start], []byte(`\@`)) {
 		return at
 	}
 	start = lettersFrom(t, localPart(t, start, at), at)
@@ -50,6 +51,8 @@ func (s *Scanner) emitEmail(t []byte, start, at, end int, host []byte) {
 		rule = UserHost // git@example.com:group/project.git
 	case bytes.Contains(host, []byte("jabber")) || bytes.Contains(host, []byte("xmpp")):
 		rule = Jabber
+	case start > 1 && t[start-1] == '*' && t[start-2] == '*':
+		rule = Masked // j***n@example.com
 	}
 	if rule != Accepted {
 		s.drop(rule, start, end)
@@ -156,16 +159,32 @@ func isUserInfoEmail(t []byte, at int) bool {
 	return end < len(t) && t[end] == '@'
 }
 
-// literalEmail handles user@[192.0.2.1]; the address inside is found by the scan that goes on behind the bracket.
+// literalEmail handles user@[192.0.2.1] and user@[IPv6:2001:db8::1]; the address inside is found by the scan that goes
+// on behind the bracket.
 func (s *Scanner) literalEmail(t []byte, start, at int) int {
 	end := at + 2
-	for end < len(t) && end-at < maxIPv6 && class[t[end]]&(isHex|isDot) != 0 {
+	for end < len(t) && end-at < len("@[IPv6:")+maxIPv6 && t[end] > ' ' && t[end] != ']' {
 		end++
 	}
-	if end < len(t) && t[end] == ']' && parseIPv4(t[at+2:end]) == Accepted {
-		s.emitEmail(t, start, at, end+1, t[at+1:end+1])
+	if end == len(t) || t[end] != ']' {
+		return at + 2
+	}
+	if literal, ok := parseLiteral(alias(t[at+2 : end])); ok {
+		s.emitEmail(t, start, at, end+1, []byte(literal))
 	}
 	return at + 2
+}
+
+// parseLiteral returns the normalised form of the address literal (RFC 5321, section 4.1.3) that stands between
+// brackets, with them.
+func parseLiteral(literal string) (normalised string, ok bool) {
+	const v6 = "ipv6:"
+	if hasFoldPrefix(literal, v6) {
+		addr, err := netip.ParseAddr(literal[len(v6):])
+		return "[" + v6 + addr.String() + "]", err == nil && addr.Is6() && addr.Zone() == ""
+	}
+	addr, err := netip.ParseAddr(literal)
+	return "[" + literal + "]", err == nil && addr.Is4()
 }
 
 // quotedEmail handles the '@' at t[at] behind a quoted local part: "john doe"@example.com.
@@ -173,8 +192,8 @@ func (s *Scanner) quotedEmail(t []byte, at int) {
 	if at < 2 || t[at-1] != '"' {
 		return
 	}
-	open := bytes.LastIndexByte(t[max(0, at-maxLocalPart):at-1], '"') + max(0, at-maxLocalPart)
-	if open < max(0, at-maxLocalPart) || open == at-2 || open > 0 && class[t[open-1]]&inWord != 0 {
+	open := openingQuote(t, at-1, max(0, at-maxLocalPart))
+	if open < 0 || open == at-2 || open > 0 && (class[t[open-1]]&inWord != 0 || t[at-2] == '\\') {
 		return
 	}
 	if quoted := t[open:at]; !utf8.Valid(quoted) || bytes.ContainsFunc(quoted, unicode.IsControl) {
@@ -184,6 +203,16 @@ func (s *Scanner) quotedEmail(t []byte, at int) {
 	if rule == Accepted {
 		s.emitEmail(t, open, at, end, host)
 	}
+}
+
+// openingQuote returns where the quote before t[end] stands that no backslash escapes, from t[limit] on, or -1.
+func openingQuote(t []byte, end, limit int) int {
+	for i := end - 1; i >= limit; i-- {
+		if t[i] == '"' && (i == 0 || t[i-1] != '\\') {
+			return i
+		}
+	}
+	return -1
 }
 
 // hostAt returns the normalised domain that begins at t[start], and where it ends.

@@ -23,6 +23,10 @@ func hashType(n int) Type {
 // hashes reports the hashes in t[start:end], a word of at least minHash bytes. A hash stands alone between hyphens,
 // dots and underscores; a run of letters and digits that is longer than a hash holds none.
 func (s *Scanner) hashes(t []byte, start, end int) {
+	if s.Explain && isUUID(t[start:end]) {
+		s.drop(TraceID, start, end)
+		return
+	}
 	for i := start; i < end; i++ {
 		run, hex := i, isHex
 		for i < end && class[t[i]]&isAlnum != 0 {
@@ -32,8 +36,12 @@ func (s *Scanner) hashes(t []byte, start, end int) {
 		if i-run < minHash {
 			continue
 		}
-		if hex == 0 && i-run != len("0x")+40 && hasFoldPrefix(t[run:i], "0x") && allHex(t[run+2:i]) {
-			run, hex = run+2, isHex // 0x and 40 digits name an account of a blockchain
+		if hex == 0 && hasFoldPrefix(t[run:i], "0x") && allHex(t[run+2:i]) {
+			if i-run == len("0x")+40 {
+				s.drop(OtherHash, run, i) // an account of a blockchain
+				continue
+			}
+			run, hex = run+2, isHex
 		}
 		if hex == 0 {
 			continue
@@ -51,13 +59,28 @@ func (s *Scanner) hashes(t []byte, start, end int) {
 	}
 }
 
+// isUUID recognises 4bf92f35-77b3-4da6-a3ce-929d0e0e4736.
+func isUUID(word []byte) bool {
+	if len(word) != len("4bf92f35-77b3-4da6-a3ce-929d0e0e4736") {
+		return false
+	}
+	for i, c := range word {
+		dash := i == 8 || i == 13 || i == 18 || i == 23
+		if dash != (c == '-') || !dash && class[c]&isHex == 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // hashContext says why the digits at t[start:end] are no hash of a file after all.
 func (s *Scanner) hashContext(t []byte, start, end int) Rule {
 	if !variedDigits(t[start:end]) {
 		return Digits
 	}
 	before, gap := wordBefore(t, start)
-	if gap > 0 && len(before) > 0 && otherHashWords.in(alias(before)) || fieldNames(s.context(), otherHashWords) {
+	if gap > 0 && len(before) > 0 && (otherHashWords.in(alias(before)) || isImportHash(t[:start-gap])) ||
+		fieldNames(s.context(), otherHashWords) || isSerialNumber(t, end) {
 		return OtherHash
 	}
 	if fieldNames(s.context(), hashWords) {
@@ -69,10 +92,29 @@ func (s *Scanner) hashContext(t []byte, start, end int) Rule {
 	if gap > 0 && len(before) > 0 && idWords.in(alias(before)) && !hashWords.in(alias(before)) {
 		return TraceID
 	}
-	if isTraceParent(t, start, end) || isRequestList(t, start) || isResourcePath(t, start) {
+	if isTraceParent(t, start, end) || isRequestList(t, start) || isResourcePath(t, start) || isCursor(t[end:]) {
 		return TraceID
 	}
 	return Accepted
+}
+
+// isImportHash recognises the words "import hash" that end before.
+func isImportHash(before []byte) bool {
+	n := len(before) - len("import hash")
+	return n >= 0 && hasFoldPrefix(before[n:], "import") && hasFoldPrefix(before[n+len("import "):], "hash")
+}
+
+// isSerialNumber reports whether the column behind t[end] is a certificate's subject, as behind the serial number in
+// Zeek's x509.log: (fingerprint) 3 (serial number) CN=www.example.com.
+func isSerialNumber(t []byte, end int) bool {
+	if end == len(t) || t[end] != '\t' {
+		return false
+	}
+	const longest = len("unstructuredName")
+	from := end + 1
+	for end = from; end < len(t) && end-from < longest && class[t[end]]&isAlnum != 0; end++ {
+	}
+	return end > from && end < len(t) && t[end] == '='
 }
 
 // variedDigits reports whether the digits are neither all decimal nor all F: counters, keys of zeros and masks.
@@ -85,11 +127,16 @@ func variedDigits(digits []byte) bool {
 	return letter && notF
 }
 
-// isTraceParent recognises the W3C trace context form 00-(32 digits)-(16 digits)-(2 digits).
+// isTraceParent recognises the trace in the form of W3C, 00-(32 digits)-(16 digits)-(2 digits), and in that of Zipkin,
+// (32 digits)-(16 digits)-1.
 func isTraceParent(t []byte, start, end int) bool {
-	const tail = len("-00f067aa0ba902b7-01")
-	return end-start == 32 && start >= 3 && t[start-1] == '-' && t[start-3] == '0' && t[start-2] == '0' &&
-		len(t) >= end+tail && t[end] == '-' && t[end+17] == '-'
+	const span = len("-00f067aa0ba902b7")
+	return end-start == 32 && len(t) > end+span && t[end] == '-' && t[end+span] == '-' && allHex(t[end+1:end+span])
+}
+
+// isCursor recognises the identifiers in a cursor of journald, s=(32 digits);i=1;b=(32 digits);m=1, by what follows.
+func isCursor(after []byte) bool {
+	return bytes.HasPrefix(after, []byte(";i=")) || bytes.HasPrefix(after, []byte(";m="))
 }
 
 // isRequestList recognises the identifiers of user and tenant that OpenStack writes behind a request's:

@@ -50,6 +50,7 @@ func isOctet(digits []byte, value int) bool {
 
 // dotted handles t[start:end], a word of digits and dots only that holds at least one dot.
 func (s *Scanner) dotted(t []byte, start, end int) {
+	from := start
 	for start < end && t[start] == '.' {
 		start++
 	}
@@ -57,8 +58,18 @@ func (s *Scanner) dotted(t []byte, start, end int) {
 		end--
 	}
 	word := t[start:end]
+	if len(word) < len("1.2.3.4") {
+		return
+	}
 	rule := parseIPv4(word)
-	if rule == NumberRun {
+	switch {
+	case rule == Accepted && start == from+1:
+		rule = NumberRun // .1.3.6.1: an object identifier from the root on
+	case rule == NumberRun:
+		if bytes.Contains(word, []byte("..")) {
+			s.dotted(t, start+bytes.LastIndex(word, []byte("..")), end) // behind a leader
+			return
+		}
 		if cut := portAfterDot(t, start, end); cut > 0 {
 			s.emit(IP, word[:cut], start, start+cut)
 			return
@@ -68,9 +79,7 @@ func (s *Scanner) dotted(t []byte, start, end int) {
 		rule = s.versionContext(t, start, end)
 	}
 	if rule != Accepted {
-		if end-start >= len("1.2.3.4") {
-			s.drop(rule, start, end)
-		}
+		s.drop(rule, start, end)
 		return
 	}
 	s.emit(IP, word, start, end)
@@ -107,6 +116,18 @@ func (s *Scanner) addressesBetweenDashes(t []byte, start, end int) {
 			rule = Accepted
 		}
 		previous = rule
+	}
+}
+
+// addressBehindDots handles an address behind a word and the dots of a leader: address.....192.0.2.1.
+func (s *Scanner) addressBehindDots(t []byte, start, end int) {
+	if !bytes.Contains(t[start:end], []byte("..")) {
+		return
+	}
+	if dots := bytes.LastIndex(t[start:end], []byte("..")); dots > 0 {
+		if tail := start + dots + len(".."); tail < end && marksOf(t[tail:end])&(isLetter|isDash) == 0 {
+			s.dotted(t, tail, end)
+		}
 	}
 }
 
@@ -178,28 +199,44 @@ func (s *Scanner) versionContext(t []byte, start, end int) Rule {
 	switch last := t[start-1]; {
 	case last == '~' || last == '^':
 		return Version // Package_for_KB3121255~31bf3856ad364e35~amd64~~6.1.1.0, ^1.2.3.4
-	case last == '=' && start > 1 && (t[start-2] == '>' || t[start-2] == '<' || t[start-2] == '~'):
+	case last == '=' && start > 1 && bytes.IndexByte([]byte("=><~!"), t[start-2]) >= 0:
 		return Version // >=1.2.3.4
-	case last == ':' && isImageTag(t, start-1) && !(end < len(t) && t[end] == ':'):
+	case last == ':' && (isImageTag(t, start-1) && !(end < len(t) && t[end] == ':') || isArchive(t[:start-1])):
+		return Version
+	case last == '|' && isHeaderVersion(t, start), last == '/' && fieldNames(s.context(), agentWords),
+		bytes.HasSuffix(t[:start], []byte("§")):
 		return Version
 	}
 	before, gap := wordBefore(t, start)
-	if len(before) == 0 {
+	switch {
+	case len(before) == 0:
 		return Accepted
-	}
-	if t[start-1] == '/' && gap == 1 && isProduct(before) {
+	case t[start-1] == '/' && gap == 1 && (isProduct(before) || agents.has(before)):
 		return Version // Chrome/78.0.3904.108
-	}
-	if versionWords.has(before) {
+	case versionWords.has(before), isVersionField(alias(before)):
 		return Version
 	}
 	return Accepted
 }
 
-// isVersionField reports whether a field's name ends so, such as user_agent.version and fileVersion.
+// isVersionField reports whether a field's or key's name ends so, such as user_agent.version and fileVersion.
 func isVersionField(field string) bool {
 	n := len(field) - len("version")
 	return n >= 0 && strings.EqualFold(field[n:], "version")
+}
+
+// isArchive recognises the archive before a version in a Java stack trace: ~[spring-web.jar:5.3.1.2], ~[classes/:1.2.3.4].
+func isArchive(before []byte) bool {
+	return bytes.HasSuffix(before, []byte(".jar")) || bytes.HasSuffix(before, []byte("classes/"))
+}
+
+// isHeaderVersion reports whether the fourth part of a CEF or LEEF header begins at t[start], the version of a product:
+// CEF:0|Vendor|Product|1.0.2.3|.
+func isHeaderVersion(t []byte, start int) bool {
+	const longest = 256
+	before := t[max(0, start-longest):start]
+	header := bytes.LastIndex(before, []byte("EF:"))
+	return header > 0 && bytes.Count(before[header:], []byte("|")) == 3
 }
 
 // isImageTag reports whether the colon at t[colon] parts the last name of a container image from its tag:
@@ -218,16 +255,25 @@ func isProduct(word []byte) bool {
 	return isUpper(word[0]) && bytes.ContainsFunc(word, func(r rune) bool { return r >= 'a' && r <= 'z' })
 }
 
-// maxGap is how many separators may stand between a word and what it says something about.
-const maxGap = 4
+// maxGap is how many separators may stand between a word and what it says something about, a run of blanks counting as
+// one; maxGapBytes is how many bytes they may have.
+const (
+	maxGap      = 4
+	maxGapBytes = 16
+)
 
 // wordBefore returns the letters, digits, hyphens and underscores that end within maxGap separators before t[start],
-// and how many separators there are. Words longer than any it could be compared with come back cut off at the front.
+// and how many bytes those have. Words longer than any it could be compared with come back cut off at the front.
 func wordBefore(t []byte, start int) (word []byte, gap int) {
 	end := start
-	for end > 0 && gap < maxGap && class[t[end-1]]&isAlnum == 0 {
-		end, gap = end-1, gap+1
+	for separators := 0; end > 0 && class[t[end-1]]&isAlnum == 0 && start-end < maxGapBytes; end-- {
+		if end == start || !isSpace(t[end-1]) || !isSpace(t[end]) {
+			if separators++; separators > maxGap {
+				break
+			}
+		}
 	}
+	gap = start - end
 	from := end
 	for from > 0 && end-from < 24 && class[t[from-1]]&(isAlnum|isDash) != 0 {
 		from--
@@ -248,6 +294,9 @@ func (s *Scanner) ipv6(t []byte, start int) int {
 	}
 	s.notIPv6Until = end // whatever comes of it, no piece of this run is an address of its own
 	if !double && colons < 7 {
+		if colons == 5 && isPairs(t[start:end], len("00:11:22:33:44:55")) {
+			s.drop(HardwareAddr, start, end)
+		}
 		return start
 	}
 	if start > 0 && class[t[start-1]]&inWord != 0 && t[start-1] != '-' || followsLongGroup(t, start) ||
@@ -309,23 +358,35 @@ func parseIPv6(t []byte, start, end int) (addr netip.Addr, stop int, rule Rule) 
 	if isEUI64(word) {
 		return addr, stop, HardwareAddr
 	}
-	if !inAssignedRange(addr) && bytes.Count(word, []byte(":")) < 6 {
+	if !inAssignedRange(addr) && bytes.Count(word, []byte(":")) < 6 && !writtenAsAddress(t, start, stop) {
 		return addr, stop, NotAssigned
 	}
 	return addr, stop, Accepted
 }
 
+// writtenAsAddress reports whether what stands around t[start:end] leaves no doubt: [::]:443 and ::/0.
+func writtenAsAddress(t []byte, start, end int) bool {
+	rest := t[end:]
+	digitAt := func(i int) bool { return i < len(rest) && class[rest[i]]&isDigit != 0 }
+	return start > 0 && t[start-1] == '[' && bytes.HasPrefix(rest, []byte("]:")) && digitAt(2) ||
+		len(rest) > 0 && rest[0] == '/' && digitAt(1) &&
+			(start == 0 || class[t[start-1]]&(inWord|isJoint) == 0)
+}
+
 // isEUI64 reports whether word is eight pairs of digits: a hardware address rather than an IPv6 one.
-func isEUI64(word []byte) bool {
-	if len(word) != len("00:11:22:33:44:55:66:77") {
+func isEUI64(word []byte) bool { return isPairs(word, len("00:11:22:33:44:55:66:77")) }
+
+// isPairs reports whether word, a run of hexadecimal digits, colons and dots, is size bytes of pairs between colons.
+func isPairs(word []byte, size int) bool {
+	if len(word) != size {
 		return false
 	}
-	for i := 2; i < len(word); i += 3 {
-		if word[i] != ':' {
+	for i, c := range word {
+		if (c == ':') != (i%3 == 2) {
 			return false
 		}
 	}
-	return !bytes.Contains(word, []byte("::"))
+	return true
 }
 
 // assignedRanges are the ranges that IPv6 addresses come from (IANA IPv6 address space and special-purpose

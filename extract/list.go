@@ -3,6 +3,8 @@ package extract
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,15 +28,28 @@ type List struct {
 	Loose      bool
 	substrings []string
 	patterns   []*regexp.Regexp
+
+	also *List // see With
+}
+
+// With returns a list that covers what l or other covers, which may be nil; they must not change any more.
+func (l *List) With(other *List) *List {
+	if l == nil || other == nil {
+		return cmp.Or(l, other)
+	}
+	both := *l
+	both.also = l.also.With(other)
+	return &both
 }
 
 type addrRange struct{ first, last netip.Addr }
 
 // Has reports whether the list covers key.
 func (l *List) Has(key Key) bool {
-	if l == nil {
-		return false
-	}
+	return l != nil && (l.has(key) || l.also.Has(key))
+}
+
+func (l *List) has(key Key) bool {
 	switch key.Type {
 	case IP:
 		return l.hasAddr(key.Value)
@@ -117,7 +132,9 @@ func (l *List) add(value string) error {
 		}
 	}
 	name, alone := strings.CutPrefix(value, "=")
-	name = strings.TrimPrefix(strings.TrimPrefix(name, "*"), ".")
+	if strings.IndexByte(name, '@') < 0 {
+		name = strings.TrimPrefix(strings.TrimPrefix(name, "*"), ".")
+	}
 	key, ok := ParseKey(name)
 	switch {
 	case !ok && isTopLevel(name):
@@ -137,7 +154,7 @@ func (l *List) add(value string) error {
 
 // isTopLevel reports whether name is one label, such as corp.
 func isTopLevel(name string) bool {
-	return name != "" && len(name) <= maxLabel && marksOf([]byte(name))&^(inWord|isAlnum|isHex|isDash) == 0 &&
+	return name != "" && len(name) <= maxLabel && marksOf([]byte(name))&^(inWord|isAlnum|isCapital|isHex|isDash) == 0 &&
 		!strings.ContainsFunc(name, func(r rune) bool { return r > 0x7f || class[byte(r)]&inWord == 0 })
 }
 
@@ -187,10 +204,10 @@ func (l *List) Len() int {
 	if l == nil {
 		return 0
 	}
-	return len(l.below) + len(l.exact) + len(l.ranges) + len(l.substrings) + len(l.patterns)
+	return len(l.below) + len(l.exact) + len(l.ranges) + len(l.substrings) + len(l.patterns) + l.also.Len()
 }
 
-// LoadFile adds the values of a file: one per line with # or ; comments, or a MISP warninglist. Its error names the
+// LoadFile adds the values of a file, plain or gzip: one per line with # or ; comments, or a MISP warninglist. Its error names the
 // file and the first lines that are no values; the others have been added.
 func (l *List) LoadFile(path string) error {
 	f, err := os.Open(path)
@@ -209,6 +226,13 @@ func (l *List) Load(r io.Reader) error {
 	l.init()
 	defer l.sort()
 	b := bufio.NewReaderSize(r, 64<<10)
+	if head, _ := b.Peek(2); string(head) == "\x1f\x8b" {
+		unpacked, err := gzip.NewReader(b)
+		if err != nil {
+			return err
+		}
+		b = bufio.NewReaderSize(unpacked, 64<<10)
+	}
 	if head, _ := b.Peek(512); bytes.HasPrefix(bytes.TrimLeft(head, "\ufeff \t\r\n"), []byte("{")) {
 		return l.loadWarninglist(b)
 	}

@@ -1,6 +1,8 @@
 package extract
 
 import (
+	"bytes"
+	"compress/gzip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -104,6 +106,22 @@ func TestListErrors(t *testing.T) {
 	}
 }
 
+// TestListUnpacked checks that a list may be compressed.
+func TestListUnpacked(t *testing.T) {
+	var packed bytes.Buffer
+	w := gzip.NewWriter(&packed)
+	if _, err := w.Write([]byte(`{"type":"hostname","list":["example.com"]}`)); err != nil || w.Close() != nil {
+		t.Fatal(err)
+	}
+	var l List
+	if err := l.Load(bytes.NewReader(packed.Bytes())); err != nil || !l.Has(Key{Domain, "example.com"}) {
+		t.Errorf("a compressed list gives %v and %d entries", err, l.Len())
+	}
+	if err := l.Load(bytes.NewReader(packed.Bytes()[:4])); err == nil {
+		t.Error("a list whose head is cut off loads")
+	}
+}
+
 // TestWarninglists loads pieces of lists of github.com/MISP/misp-warninglists.
 func TestWarninglists(t *testing.T) {
 	for _, tt := range []struct {
@@ -178,5 +196,40 @@ func TestTexts(t *testing.T) {
 	}
 	for s := SpecialRange; s <= Allowed; s++ {
 		check(s.String())
+	}
+}
+
+func TestListWith(t *testing.T) {
+	listOf := func(values ...string) *List {
+		l := new(List)
+		for _, value := range values {
+			if err := l.Add(value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return l
+	}
+	has := func(l *List, value string) bool {
+		key, ok := ParseKey(value)
+		if !ok {
+			t.Fatal(value)
+		}
+		return l.Has(key)
+	}
+	a, b, c := listOf("one.example", "192.0.2.0/24"), listOf("two.example"), listOf("198.51.100.7")
+	all := a.With(nil).With(b).With(c)
+	for _, value := range []string{"www.one.example", "192.0.2.3", "two.example", "198.51.100.7"} {
+		if !has(all, value) {
+			t.Errorf("%s is not covered", value)
+		}
+	}
+	if has(all, "three.example") || has(a, "two.example") || has(b, "198.51.100.7") {
+		t.Error("more is covered than was added")
+	}
+	if n := all.Len(); n != 4 {
+		t.Errorf("got %d entries, want 4", n)
+	}
+	if (*List)(nil).With(nil) != nil || (*List)(nil).With(b) != b {
+		t.Error("nil is no empty list")
 	}
 }

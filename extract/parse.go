@@ -48,8 +48,8 @@ func parseEmail(local, host string) (key Key, ok bool) {
 	}
 	local = lowerASCII(local)
 	if n := len(host) - 1; n > 0 && host[0] == '[' && host[n] == ']' {
-		addr, err := netip.ParseAddr(host[1:n])
-		return Key{Email, local + "@" + host}, err == nil && addr.Is4()
+		literal, ok := parseLiteral(host[1:n])
+		return Key{Email, local + "@" + literal}, ok
 	}
 	host, ok = ParseDomain(host)
 	return Key{Email, local + "@" + host}, ok

@@ -17,7 +17,7 @@ func (s *Scanner) refang(v *view) {
 	t := v.parent.text
 	copied := 0
 	for i := 0; i < len(t); {
-		if class[t[i]]&(isMark|isHigh) == 0 && t[i]|0x20 != 'd' && t[i] != 'A' {
+		if class[t[i]]&(isMark|isHigh|isDot|isDash) == 0 && t[i]|0x20 != 'd' && t[i] != 'A' {
 			i++
 			continue
 		}
@@ -45,8 +45,8 @@ type form struct {
 func (d Defang) form(t []byte, i int) (form, bool) {
 	switch c := t[i]; {
 	case c == '%':
-		b, ok := unhex(t[i+1:])
-		return form{rune(b), i, i + 3}, ok && joinsWords(b)
+		b, end, ok := unpercent(t, i)
+		return form{rune(b), i, end}, ok && joinsWords(b)
 	case d == DefangOff:
 		return form{}, false
 	case c == '[', c == '(', c == '{', c == '<':
@@ -60,7 +60,12 @@ func (d Defang) form(t []byte, i int) (form, bool) {
 	case c == '^':
 		return form{'.', i, i + 2}, isAlnumAt(t, i-1) && isAlnumAt(t, i+2) && t[i+1] == '.'
 	case c == '@':
-		return form{'@', i - 1, i + 2}, isAlnumAt(t, i-2) && isAlnumAt(t, i+2) && t[i-1] == ' ' && t[i+1] == ' '
+		from, to := blanks(t, i, i+1)
+		return form{'@', from, to}, from < i && to > i+1 && isAlnumAt(t, from-1) && isAlnumAt(t, to)
+	case c == '.':
+		return blankDot(t, i)
+	case c == '-':
+		return wordDot(t, i)
 	case class[c]&isLetter != 0:
 		return spelled(t, i)
 	case c >= 0x80:
@@ -127,7 +132,7 @@ func mayHide(t []byte, i int) bool {
 	}
 	switch next := t[i+1]; {
 	case isClosing(t[i]):
-		return next == '.' || t[i-1] == 'w' || t[i-1] == 'W' || t[i-1] == ':'
+		return next == '.' || closedEnds[t[i-1]]
 	case class[next]&isLetter != 0:
 		return coreStarts[next] && (coreSeconds[t[i+2]] || isClosing(t[i+2]))
 	default:
@@ -150,6 +155,9 @@ var coreStarts, coreSeconds = func() (starts, seconds [256]bool) {
 	seconds[' '] = true
 	return starts, seconds
 }()
+
+// closedEnds are the bytes before a closing bracket that forms have: the last of www, ::, a dot and the word.
+var closedEnds = [256]bool{'w': true, 'W': true, ':': true, 't': true, 'T': true}
 
 // tight returns a form such as [.] and (://), whose brackets fit.
 func tight(t []byte, i int) (form, bool) {
@@ -214,12 +222,37 @@ func stray(t []byte, i int) (form, bool) {
 	if isOpening(t[i]) {
 		inner := hasFoldPrefix(rest, "www") && len(rest) > 4 && rest[3] == closing(t[i]) && rest[4] == '.' ||
 			hasFoldPrefix(rest, "::") && len(rest) > 3 && rest[2] == closing(t[i]) && isHexAt(t, i-1) && isHexAt(t, i+4)
-		return f, inner || besideDot(t, i) && !closes(rest)
+		return f, inner || besideDot(t, i) && (!closes(rest) || labelEnd(t, i) > 0)
+	}
+	if f, ok := closedDot(t, i); ok {
+		return f, true
 	}
 	before := t[max(0, i-4):i]
 	inner := len(before) == 4 && hasFoldPrefix(before[1:], "www") && isOpening(before[0]) ||
 		len(before) == 4 && string(before[1:]) == "[::" && isHexAt(t, i+1)
-	return f, inner || besideDot(t, i)
+	return f, inner || besideDot(t, i) || i > 0 && closesLabel(t, i)
+}
+
+// labelEnd returns where the bracket stands that closes a label in the midst of a name, as in evil.[com].br, which the
+// one at t[i] opens, or 0.
+func labelEnd(t []byte, i int) int {
+	end := i + 1
+	for end < len(t) && end-i <= maxLabel && class[t[end]]&isAlnum != 0 {
+		end++
+	}
+	if end == i+1 || end+1 >= len(t) || t[end] != closing(t[i]) || t[end+1] != '.' || !isAlnumAt(t, end+2) {
+		return 0
+	}
+	return end
+}
+
+// closesLabel reports whether the bracket t[i] closes such a label.
+func closesLabel(t []byte, i int) bool {
+	start := i
+	for start > 0 && i-start <= maxLabel && class[t[start-1]]&isAlnum != 0 {
+		start--
+	}
+	return start > 1 && isOpening(t[start-1]) && besideDot(t, start-1) && labelEnd(t, start-1) == i
 }
 
 func isHexAt(t []byte, i int) bool { return i >= 0 && i < len(t) && class[t[i]]&isHex != 0 }
@@ -244,10 +277,7 @@ func spread(t []byte, f form) form {
 	if f.means != '.' && f.means != '@' {
 		return f
 	}
-	from, to := f.from, skipBlank(t, f.to)
-	if from > 0 && t[from-1] == ' ' {
-		from--
-	}
+	from, to := blanks(t, f.from, f.to)
 	if isAlnumAt(t, from-1) && isAlnumAt(t, to) {
 		f.from, f.to = from, to
 	}
@@ -257,18 +287,87 @@ func spread(t []byte, f form) form {
 // spelled returns the form that a bare word at t[i] is: "evil DOT com", "evil dot com", "john AT evil.com". A small
 // "at" is an English word.
 func spelled(t []byte, i int) (form, bool) {
+	if f, ok := wordDot(t, i); ok {
+		return f, true
+	}
+	switch rest := t[i:]; {
+	case !hasFoldPrefix(rest, "dot") && !bytes.HasPrefix(rest, []byte("AT ")):
+	case rest[0] != 'A' && len(rest) > 3 && isClosing(rest[3]):
+		return closedDot(t, i+3)
+	case i > 1 && t[i-1] == ' ' && rest[0] == 'A':
+		from, to := blanks(t, i, i+2)
+		n := wordLength(t[to:])
+		host, then := t[to:to+n], t[to+n:]
+		return form{'@', from, to}, isAlnumAt(t, from-1) && !isUpper(t[from-1]) && n > 0 &&
+			(bytes.IndexByte(host, '.') > 0 || hasFoldPrefix(then, " dot "))
+	case i > 1 && t[i-1] == ' ' && hasFoldPrefix(rest, "dot ") && rest[1]&0x20 == rest[0]&0x20:
+		from, to := blanks(t, i, i+3)
+		return form{'.', from, to}, isAlnumAt(t, from-1) && isAlnumAt(t, to)
+	}
+	return form{}, false
+}
+
+// wordDots spell a dot inside of a word: evilDOTcom, evil-dot-com.
+var wordDots = [][]byte{[]byte("DOT"), []byte("-dot-")}
+
+// spellsDot reports whether word, which has no dot, is a name whose dots are spelled.
+func (s *Scanner) spellsDot(word []byte) bool {
+	if s.plain || s.Defang != DefangAll {
+		return false
+	}
+	for _, dot := range wordDots {
+		if i := bytes.Index(word, dot); i > 0 {
+			_, ok := wordDot(word, i)
+			return ok
+		}
+	}
+	return false
+}
+
+// wordDot returns the form that begins at t[i] within a word without capitals and dots, whose last part is a top-level
+// domain that is hardly anything else.
+func wordDot(t []byte, i int) (form, bool) {
+	for _, dot := range wordDots {
+		rest := t[i:]
+		if !bytes.HasPrefix(rest, dot) || !isAlnumAt(t, i-1) || isUpper(t[i-1]) {
+			continue
+		}
+		n := wordLength(rest)
+		last := bytes.LastIndex(rest[:n], dot) + len(dot)
+		if bytes.IndexByte(rest[:n], '.') < 0 && last < n && !hasUpper(rest[last:n]) && lookUpTLD(rest[last:n]) == plainTLD {
+			return form{'.', i, i + len(dot)}, true
+		}
+	}
+	return form{}, false
+}
+
+// closedDot returns the form that the bracket t[i] closes and none opens: evildot]com.
+func closedDot(t []byte, i int) (form, bool) {
+	from := i - len("dot")
+	if from < 1 || !hasFoldPrefix(t[from:], "dot") || !isAlnumAt(t, from-1) || !isAlnumAt(t, i+1) {
+		return form{}, false
+	}
+	start := from
+	for start > 0 && from-start < maxLabel && class[t[start-1]]&inWord != 0 {
+		start--
+	}
+	return form{'.', from, i + 1}, start == 0 || !isOpening(t[start-1])
+}
+
+// blankDot returns the dot at t[i], behind a blank, as a form: with another blank in an address, as in 192 . 0 . 2 . 1,
+// without one in the host of a URL, as in http://evil .com.
+func blankDot(t []byte, i int) (form, bool) {
 	if i < 2 || t[i-1] != ' ' || !isAlnumAt(t, i-2) {
 		return form{}, false
 	}
-	switch rest := t[i:]; {
-	case hasFoldPrefix(rest, "dot ") && rest[1]&0x20 == rest[0]&0x20:
-		return form{'.', i - 1, i + 4}, isAlnumAt(t, i+4)
-	case bytes.HasPrefix(rest, []byte("AT ")) && !isUpper(t[i-2]):
-		n := wordLength(rest[3:])
-		host, then := rest[3:3+n], rest[3+n:]
-		return form{'@', i - 1, i + 3}, n > 0 && (bytes.IndexByte(host, '.') > 0 || hasFoldPrefix(then, " dot "))
+	if i+2 < len(t) && t[i+1] == ' ' {
+		return form{'.', i - 1, i + 2}, class[t[i-2]]&class[t[i+2]]&isDigit != 0
 	}
-	return form{}, false
+	start := i - 1
+	for start > 0 && i-start < maxLabel && (class[t[start-1]]&inWord != 0 || t[start-1] == ' ' && t[start] == '.') {
+		start--
+	}
+	return form{'.', i - 1, i + 1}, isAlnumAt(t, i+1) && start > 2 && t[start-1] == '/' && t[start-2] == '/'
 }
 
 // wordLength returns how many bytes of t belong to the word it begins with, up to those of a long domain.
@@ -285,6 +384,21 @@ func skipBlank(t []byte, i int) int {
 		return i + 1
 	}
 	return i
+}
+
+// mostBlanks bounds how many blanks may stand on each side of a form.
+const mostBlanks = 3
+
+// blanks returns where the blanks before t[i] begin, and where those from t[j] on end.
+func blanks(t []byte, i, j int) (from, to int) {
+	from, to = i, j
+	for from > 0 && i-from < mostBlanks && t[from-1] == ' ' {
+		from--
+	}
+	for to < len(t) && to-j < mostBlanks && t[to] == ' ' {
+		to++
+	}
+	return from, to
 }
 
 func closing(open byte) byte {
@@ -357,21 +471,31 @@ func (s *Scanner) hidden(t []byte, i int) bool {
 
 // percent handles the '%' at t[i]: an escaped separator separates, an escaped character of a name hides one.
 func (s *Scanner) percent(t []byte, i int) (next int, ok bool) {
-	b, ok := unhex(t[i+1:])
+	b, next, ok := unpercent(t, i)
 	if !ok {
 		return i + 1, true
 	}
 	if joinsWords(b) {
 		return i + 1, s.plain
 	}
-	next = i + 3
-	for b == '%' { // escaped more than once: %252F
-		if b, ok = unhex(t[next:]); !ok {
+	return next, true
+}
+
+// unpercent returns the character that the '%' at t[i] escapes, perhaps more than once, as in %252e, and where the
+// escape ends.
+func unpercent(t []byte, i int) (b byte, end int, ok bool) {
+	if b, ok = unhex(t[i+1:]); !ok {
+		return 0, i + 1, false
+	}
+	end = i + 3
+	for b == '%' {
+		inner, ok := unhex(t[end:])
+		if !ok {
 			break
 		}
-		next += 2
+		b, end = inner, end+2
 	}
-	return next, true
+	return b, end, true
 }
 
 // backslash handles the '\' at t[i]: in a text, what a program escaped separates words; a Windows path has it, too.

@@ -15,13 +15,13 @@ import (
 
 // The reference scanner finds addresses, domains and hashes in the most obvious way: a regular expression for each
 // token, the standard library and the public suffix list for what it is. It shares with the real one only what stands
-// around a token: the rules for versions, code names and identifiers. It reads plain ASCII text without e-mail
+// around a token, the rules for versions, code names and identifiers, and the table of assigned ranges. It reads plain ASCII text without e-mail
 // addresses, escapes and addresses between dashes.
 
 var (
 	wordPattern    = regexp.MustCompile(`[0-9A-Za-z._-]+`)
 	colonPattern   = regexp.MustCompile(`[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*`)
-	quadPattern    = regexp.MustCompile(`^\.*([0-9]+\.[0-9]+\.[0-9]+\.[0-9]+)\.*$`)
+	quadPattern    = regexp.MustCompile(`^(\.*)([0-9]+\.[0-9]+\.[0-9]+\.[0-9]+)\.*$`)
 	alnumPattern   = regexp.MustCompile(`[0-9A-Za-z]+`)
 	hexPattern     = regexp.MustCompile(`^(?:0[xX])?([0-9A-Fa-f]{32}|[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}|[0-9A-Fa-f]{128})$`)
 	namePattern    = regexp.MustCompile(`^(?:_?[0-9A-Za-z](?:[0-9A-Za-z_-]{0,61}[0-9A-Za-z_])?\.)+[A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?$`)
@@ -50,13 +50,13 @@ func referenceScan(line string) (found []string, ok bool) {
 			copy(rest[at[0]:stop], strings.Repeat(" ", stop-at[0]))
 		}
 	}
-	for _, at := range wordPattern.FindAllIndex(rest, -1) {
-		if typ, value := referenceWord(line, at[0], at[1]); typ != None {
+	for _, at := range alnumPattern.FindAllIndex(rest, -1) {
+		if typ, value := referenceHash(line, at[0], at[1]); typ != None {
 			add(at[0], typ, value)
 		}
 	}
-	for _, at := range alnumPattern.FindAllIndex(rest, -1) {
-		if typ, value := referenceHash(line, at[0], at[1]); typ != None {
+	for _, at := range wordPattern.FindAllIndex(rest, -1) {
+		if typ, value := referenceWord(line, at[0], at[1]); typ != None {
 			add(at[0], typ, value)
 		}
 	}
@@ -75,24 +75,55 @@ func referenceV6(line string, start, end int) (value string, stop int, found boo
 	if strings.HasPrefix(line[start:end], ":") && !strings.HasPrefix(line[start:end], "::") {
 		start++ // ip:2001:db8::1
 	}
+	key, _, _ := strings.Cut(line[start:end], ":") // eth0:2001:db8::1, eth0.1:2001:db8::1
+	if isWordByte(line, start-1) && line[start-1] != '-' || strings.Contains(key, ".") {
+		if start += len(key) + 1; start >= end || line[start] == ':' {
+			return "", 0, false
+		}
+	}
 	run := line[start:end]
 	if !strings.Contains(run, "::") && strings.Count(run, ":") < 7 ||
 		isWordByte(line, start-1) && line[start-1] != '-' || isWordByte(line, end) && line[end] != '-' {
 		return "", 0, false
 	}
-	addr, stop, rule := parseIPv6([]byte(line), start, end)
-	return addr.String(), stop, rule == Accepted
+	for strings.HasSuffix(run, ".") || strings.HasSuffix(run, ":") && !strings.HasSuffix(run, "::") {
+		run = run[:len(run)-1] // of the sentence
+	}
+	if strings.Count(run, ":") == 8 && strings.HasSuffix(line[:start], "/") {
+		run = run[:strings.LastIndex(run, ":")] // a port, as Java writes
+	} else if strings.Count(run, ".") == 1 {
+		run, _, _ = strings.Cut(run, ".") // a port, as tcpdump writes
+	}
+	stop = start + len(run)
+	addr, err := netip.ParseAddr(run)
+	certain := strings.Count(run, ":") >= 6 || inAssignedRange(addr.Unmap()) ||
+		openBracket.MatchString(line[:start]) && bracketedPort.MatchString(line[stop:]) ||
+		!openWord.MatchString(line[:start]) && prefixLength.MatchString(line[stop:])
+	return addr.Unmap().String(), stop, err == nil && certain && !pairsPattern.MatchString(run)
 }
+
+// What an address of version 6 is not, and what stands around one that is certain.
+var (
+	pairsPattern  = regexp.MustCompile(`^(?:[0-9A-Fa-f]{2}:){7}[0-9A-Fa-f]{2}$`)
+	openBracket   = regexp.MustCompile(`\[$`)
+	bracketedPort = regexp.MustCompile(`^\]:[0-9]`)
+	openWord      = regexp.MustCompile(`[0-9A-Za-z._:@-]$`)
+	prefixLength  = regexp.MustCompile(`^/[0-9]`)
+)
 
 func referenceWord(line string, start, end int) (Type, string) {
 	var s Scanner
 	word := line[start:end]
 	if m := quadPattern.FindStringSubmatchIndex(word); m != nil {
-		addr, err := netip.ParseAddr(word[m[2]:m[3]])
-		if err != nil || s.versionContext([]byte(line), start+m[2], start+m[3]) != Accepted {
+		addr, err := netip.ParseAddr(word[m[4]:m[5]])
+		rooted := word[m[2]:m[3]] == "."
+		if err != nil || rooted || s.versionContext([]byte(line), start+m[4], start+m[5]) != Accepted {
 			return None, ""
 		}
 		return IP, addr.String()
+	}
+	if cut := strings.LastIndex(strings.TrimRight(word, "."), ".."); cut > 0 && quadPattern.MatchString(word[cut+2:]) {
+		return referenceWord(line, start+cut+2, end) // behind the dots of a leader
 	}
 	dotted := strings.Trim(word, ".")
 	if cut := strings.LastIndexByte(dotted, '.'); cut > 0 && strings.Trim(dotted, "0123456789.") == "" {
@@ -106,10 +137,15 @@ func referenceWord(line string, start, end int) (Type, string) {
 func referenceName(s *Scanner, line string, start, end int) (Type, string) {
 	start += len(line[start:end]) - len(strings.TrimLeft(line[start:end], ".-"))
 	end = start + len(strings.TrimRight(line[start:max(start, end)], ".-_"))
-	name := strings.ToLower(line[start:end])
+	name := strings.ToLower(line[start:max(start, end)])
+	for len(name) <= maxDomain && !namePattern.MatchString(name) && strings.Contains(name, ".") {
+		_, name, _ = strings.Cut(name, ".")
+		name = strings.TrimLeft(name, ".-")
+	}
 	if len(name) > maxDomain || !namePattern.MatchString(name) {
 		return None, ""
 	}
+	start = end - len(name)
 	tld := name[strings.LastIndexByte(name, '.')+1:]
 	suffix, icann := publicsuffix.PublicSuffix(name)
 	_, known := publicsuffix.PublicSuffix("x." + tld)

@@ -23,11 +23,12 @@ const (
 	UserHost          // user@host without a top-level domain
 	MessageID         // the identifier of a mail
 	Jabber            // an XMPP address, which looks like an e-mail's
+	Masked            // an e-mail address with its middle blotted out
 	HardwareAddr      // a MAC, EUI-64 or fingerprint
 	NotAssigned       // an IPv6 form outside all assigned ranges: C++ scopes, times
 	HexRun            // a piece of a longer run
-	OtherHash         // a hash of something else than a file: imports, certificates, TLS handshakes
-	TraceID           // an identifier of a request, trace, session or tenant
+	OtherHash         // a hash of something else than a file: imports, certificates, TLS handshakes, accounts
+	TraceID           // an identifier of a request, trace, session or tenant, and any UUID
 	Digits            // a hash of decimal digits only, or of nothing but F
 	TooLong           // longer than any indicator
 	Unlisted          // of a type that --types leaves out
@@ -53,11 +54,12 @@ var ruleTexts = [numRules]string{
 	UserHost:     "user-host: no top-level domain after the @",
 	MessageID:    "message-id: the identifier of a mail",
 	Jabber:       "jabber: an XMPP address",
+	Masked:       "masked: an e-mail address with a part blotted out",
 	HardwareAddr: "hardware-address: a MAC, EUI-64 or fingerprint",
 	NotAssigned:  "not-assigned: outside all ranges that addresses come from",
 	HexRun:       "hex-run: a piece of a longer run of digits",
-	OtherHash:    "other-hash: of imports, a certificate or a handshake, not of a file",
-	TraceID:      "trace-id: names a request, trace, session or tenant",
+	OtherHash:    "other-hash: of imports, a certificate's number, a handshake or an account, not of a file",
+	TraceID:      "trace-id: names a request, trace, session or tenant, or is a UUID",
 	Digits:       "digits: a hash has more variety",
 	TooLong:      "too-long: longer than any indicator",
 	Unlisted:     "unlisted: of a type or in a field that was not asked for",

@@ -132,7 +132,8 @@ func (s *Scanner) scan(v *view) bool {
 		}
 		// Most words of a log line end here: no dot, no joint behind them, too short for a hash.
 		if marks&(isDot|isHigh) == 0 && i-start < minHash && c&isJoint == 0 {
-			if t[i-1]|0x20 == 't' && i-start <= 3 && s.hidden(t, start) {
+			if t[i-1]|0x20 == 't' && i-start <= 3 && s.hidden(t, start) ||
+				marks&(isCapital|isDash) != 0 && i-start > len("aDOTb") && s.spellsDot(t[start:i]) {
 				return false
 			}
 			if c&(inWord|isMark) == 0 {
@@ -141,6 +142,9 @@ func (s *Scanner) scan(v *view) bool {
 			continue
 		}
 		if marks&isHigh != 0 && !s.plain && s.Defang == DefangAll && hidesDot(t[start:i]) {
+			return false
+		}
+		if t[start] == '.' && s.hidden(t, start) {
 			return false
 		}
 		i = s.word(t, start, i, marks)
@@ -260,9 +264,12 @@ func (s *Scanner) drop(rule Rule, start, end int) {
 	if !s.Explain || start >= end {
 		return
 	}
-	value := s.kept(s.cur.text[start:end])
+	value, field := s.kept(s.cur.text[start:end]), s.fieldCopy
+	if s.fieldState != fieldWanted { // fieldCopy is that of a string before
+		field = alias(s.kept([]byte(s.outer.fieldPath())))
+	}
 	start, end = s.cur.span(start, end)
-	s.dst = append(s.dst, Match{Key: Key{None, alias(value)}, Start: start, End: end, Field: s.fieldCopy, Rule: rule})
+	s.dst = append(s.dst, Match{Key: Key{None, alias(value)}, Start: start, End: end, Field: field, Rule: rule})
 }
 
 // kept returns a copy of b that is good until the next line.

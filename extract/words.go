@@ -61,14 +61,19 @@ var (
 	// versionWords stand before a version of four parts.
 	versionWords = newWords("version", "ver", "v", "versions", "build", "release", "rev", "revision", "firmware",
 		"fileversion", "productversion", "assemblyversion", "clr", "kernel", "driver", "patch", "upgrade", "fw",
-		"sw", "software", "section", "oid")
+		"sw", "software", "section", "subsection", "chapter", "clause", "paragraph", "appendix", "oid")
+
+	// agents are products in user agents whose names are not capitalised; agentWords name fields that hold user agents.
+	agents = newWords("aws-cli", "axios", "curl", "wget", "nginx", "okhttp", "libcurl", "libwww-perl", "node-fetch",
+		"python-requests", "python-httpx", "python-urllib", "urllib3", "botocore", "boto3", "grpc-go", "containerd")
+	agentWords = newWords("agent", "useragent", "user-agent")
 
 	// hashWords name fields and keys that hold hashes of files, and win over idWords.
 	hashWords = newWords("hash", "md5", "sha1", "sha256", "sha512", "sha-1", "sha-256", "sha-512", "checksum", "digest")
 
 	// otherHashWords name fields and keys that hold hashes of what is no file.
 	otherHashWords = newWords("imphash", "import_hash", "pehash", "authentihash", "ja3", "ja4", "hassh",
-		"thumbprint", "certhash", "cert_hash", "certificate", "issuer", "subject", "x509")
+		"thumbprint", "certhash", "cert_hash", "serial", "certificate", "issuer", "subject", "x509")
 
 	// idWords name fields and keys that hold identifiers which look like hashes.
 	idWords = newWords("trace", "span", "request", "req_id", "reqid", "session", "sess", "sid", "uuid", "guid",
@@ -76,7 +81,7 @@ var (
 		"api_key", "apikey", "boundary", "entity_id", "device_id", "client_id", "user_id", "container",
 		"instance_id", "message_id", "event_id", "fingerprint", "build_id", "buildid", "invocation", "machine-id",
 		"machine_id", "boot_id", "cursor", "signature", "hmac", "hreq", "commit", "docker", "overlay2", "libpod",
-		"kubepods")
+		"kubepods", "externalid", "external_id")
 
 	// hostWords name fields and keys that hold hosts: what looks like a file or a property elsewhere is a name there.
 	hostWords = newWords("domain", "host", "hostname", "fqdn", "query", "question", "answers", "server_name",

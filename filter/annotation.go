@@ -51,6 +51,8 @@ type Annotation struct {
 	Waiting *Waiting  // holds blocks back for answers; may be nil
 	Hits    func(Hit) // is told of everything malicious that is met; may be nil
 
+	Hidden func(extract.Key, intel.Finding) // is told of everything malicious that the allow list hides; may be nil
+
 	matches []extract.Match
 	hits    []annotate.Hit
 	unknown []lookup.Sighting
@@ -193,7 +195,7 @@ func (a *Annotation) find(line []byte, now time.Time) (verdict intel.Verdict, ev
 		a.local.answered[layerOf(k.Finding)]++
 		if k.skip == extract.Allowed {
 			if k.Verdict == intel.Malicious {
-				a.local.hidden++
+				a.hide(m.Key, k.Finding)
 			}
 			continue
 		}
@@ -207,6 +209,14 @@ func (a *Annotation) find(line []byte, now time.Time) (verdict intel.Verdict, ev
 	}
 	a.heed(now)
 	return verdict, event
+}
+
+// hide counts, and tells of, something malicious that the allow list hides.
+func (a *Annotation) hide(key extract.Key, f intel.Finding) {
+	a.local.hidden++
+	if a.Hidden != nil {
+		a.Hidden(key, f)
+	}
 }
 
 // heed leaves, of what is unknown in the line, that for which the scheduler may have a place.
@@ -251,42 +261,38 @@ func (a *Annotation) tell(line []byte, verdict intel.Verdict, event bool, place 
 		return
 	}
 	context := extract.ReadContext(line, a.matches)
-	if a.Waiting == nil {
+	if a.Waiting == nil && len(a.unknown) > 0 {
 		a.ask(context, verdict)
 	}
 	late := a.Late != nil && a.leaveWaiting()
 	if !malicious && !late {
 		return
 	}
-	host := witness(context.Host, line, event, &a.parser)
 	if late || a.Hits != nil {
 		place = place.stated(line, a.Zone)
 	}
 	if late {
 		for _, s := range a.unknown {
-			a.Late.Pass(s.Key, place, host)
+			a.Late.Pass(s.Key, place, witness(context.Host, line, event, s.Value, &a.parser))
 		}
 	}
 	if malicious {
-		a.tellMalicious(host, place)
+		a.tellMalicious(line, event, context.Host, place)
 	}
 }
 
-// tellMalicious tells of a line with something malicious that host met it.
-func (a *Annotation) tellMalicious(host string, place Place) {
-	if a.Know.Scheduler != nil && host != "" {
-		a.Know.Scheduler.Met(host)
-	}
-	if a.Hits != nil {
-		a.tellHits(host, place)
-	}
-}
-
-// tellHits tells Hits of each malicious indicator of the line.
-func (a *Annotation) tellHits(host string, place Place) {
+// tellMalicious tells of each malicious indicator of a line who met it: the scheduler, and Hits.
+func (a *Annotation) tellMalicious(line []byte, event bool, private string, place Place) {
 	for i, h := range a.hits {
 		again := slices.ContainsFunc(a.hits[:i], func(o annotate.Hit) bool { return o.Key == h.Key })
-		if h.Finding.Verdict == intel.Malicious && !again {
+		if h.Finding.Verdict != intel.Malicious || again {
+			continue
+		}
+		host := witness(private, line, event, h.Value, &a.parser)
+		if a.Know.Scheduler != nil && host != "" {
+			a.Know.Scheduler.Met(host)
+		}
+		if a.Hits != nil {
 			a.Hits(Hit{Key: h.Key, Finding: h.Finding, Host: host, Events: 1, First: place, Last: place})
 		}
 	}

@@ -341,3 +341,15 @@ func TestAllocations(t *testing.T) {
 		}
 	}
 }
+
+// TestHitsWithoutSource annotates with local intelligence alone, and tells Hits of it.
+func TestHitsWithoutSource(t *testing.T) {
+	k := newKnowledge(t, "203.0.113.7\n")
+	a := newAnnotation(k, Text, All)
+	var told []Hit
+	a.Hits = func(h Hit) { told = append(told, h) }
+	out := a.Process(nil, whole("from 203.0.113.7 to 203.0.113.7\n"))
+	if !bytes.Contains(out, []byte(" iocpipe=")) || len(told) != 1 || told[0].Key.Value != "203.0.113.7" {
+		t.Errorf("got %q and hits %v, want an annotation and one hit", out, told)
+	}
+}

@@ -204,3 +204,32 @@ func FuzzDocuments(f *testing.F) {
 		}
 	})
 }
+
+// After a panic, lines leave as documents that nobody has looked into, so that what leaves is items all the same.
+func TestPlainDocuments(t *testing.T) {
+	a := newIndexing(t, "logs")
+	b := &Block{Data: []byte("{\"a\":\"evil.example\"}\nevil.example\n"), Lines: 2, Name: "x.log", ID: "7", Line: 1}
+	actions, documents := items(t, a.Plain(nil, b))
+	if len(actions) != 2 || documents[0]["a"] != "evil.example" || documents[1]["message"] != "evil.example" {
+		t.Errorf("%v %v", actions, documents)
+	}
+	for i, d := range documents {
+		if d["threat"] != nil || d["@timestamp"] == nil || actions[i]["_id"] == nil {
+			t.Errorf("%v %v", actions[i], d)
+		}
+	}
+}
+
+// Of an index that cannot hold entries documents get the summary of them.
+func TestFlatDocuments(t *testing.T) {
+	a := newIndexing(t, "%{[event.dataset]}")
+	a.Documents.Flat = func(index string) bool { return index == "old" }
+	data := "{\"event\":{\"dataset\":\"old\"},\"d\":\"evil.example\"}\n{\"event\":{\"dataset\":\"new\"},\"d\":\"evil.example\"}\n"
+	_, documents := items(t, a.Process(nil, &Block{Data: []byte(data), Lines: 2, Name: "-", Line: 1}))
+	for i, d := range documents {
+		summary := d["iocpipe"].(map[string]any)
+		if (d["threat"] != nil) != (i == 1) || summary["verdict"] != "malicious" || summary["matches"] != 1.0 {
+			t.Errorf("%v", d)
+		}
+	}
+}

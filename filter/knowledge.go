@@ -61,6 +61,9 @@ func (k *Knowledge) FindLocal(key extract.Key) (intel.Finding, extract.Skip) {
 	return own.local.Find(key), own.policy.Skip(key)
 }
 
+// LocalLen returns how many entries local intelligence has.
+func (k *Knowledge) LocalLen() int { return k.own.Load().local.Len() }
+
 // A known is what [Knowledge.Find] says about one indicator.
 type known struct {
 	intel.Finding

@@ -18,21 +18,24 @@ import (
 // forgotten first. It is well over the number that can wait for a question.
 const maxPassed = 1 << 16
 
-// maxMeetings is how many of them are remembered for each.
-const maxMeetings = 16
+// maxMeetings is how many meetings are remembered for each, and maxAllMeetings for all of them, some 30 MB: whoever met it
+// is to be told of.
+const maxMeetings, maxAllMeetings = 256, 1 << 18
 
 // A Late remembers which events passed before an answer about their indicators came, so that it reaches them still.
 // It is safe for concurrent use.
 type Late struct {
-	mu     sync.Mutex
-	passed *simplelru.LRU[extract.Key, *Passage]
+	mu       sync.Mutex
+	passed   *simplelru.LRU[extract.Key, *Passage]
+	meetings int // of all
 }
 
 // A Passage is what is remembered of an indicator that passed unanswered.
 type Passage struct {
 	Events      int64
 	First, Last Place
-	Meetings    []Meeting // the first few, which make up for all events when there are no more
+	Meetings    []Meeting
+	Unmet       int64 // events that no meeting holds, because there were too many
 }
 
 // A Meeting is what a host met of an indicator within an hour.
@@ -72,8 +75,9 @@ func (v LateVerdict) Hits() (hits []Hit) {
 
 // NewLate returns a Late that remembers nothing yet.
 func NewLate() *Late {
-	passed, _ := simplelru.NewLRU[extract.Key, *Passage](maxPassed, nil) // the size is positive
-	return &Late{passed: passed}
+	l := new(Late)
+	l.passed, _ = simplelru.NewLRU(maxPassed, func(_ extract.Key, p *Passage) { l.meetings -= len(p.Meetings) }) // the size is positive
+	return l
 }
 
 // Pass notes that an event with key has passed unanswered. It clones what it keeps.
@@ -87,7 +91,11 @@ func (l *Late) Pass(key extract.Key, place Place, host string) {
 	}
 	p.Events++
 	p.Last = place
+	before := len(p.Meetings)
 	p.meet(host, place)
+	for l.meetings += len(p.Meetings) - before; l.meetings > maxAllMeetings; {
+		l.passed.RemoveOldest()
+	}
 }
 
 func (p *Passage) meet(host string, place Place) {
@@ -98,9 +106,11 @@ func (p *Passage) meet(host string, place Place) {
 			return
 		}
 	}
-	if len(p.Meetings) < maxMeetings {
-		p.Meetings = append(p.Meetings, Meeting{strings.Clone(host), 1, place, place})
+	if len(p.Meetings) == maxMeetings {
+		p.Unmet++
+		return
 	}
+	p.Meetings = append(p.Meetings, Meeting{strings.Clone(host), 1, place, place})
 }
 
 func hour(p Place) int64 { return p.Time.Unix() / 3600 }

@@ -28,11 +28,16 @@ func TestWitness(t *testing.T) {
 		{`{"host":{"name":"h1"},"destination":{"ip":"203.0.113.7"},"source":{"ip":"10.0.0.9"}}`, "10.0.0.9"},
 		{`{"user.name":"eve","destination.ip":"203.0.113.7"}`, "eve"},
 		{"203.0.113.7 alone", ""},
+		{"2026-03-04T09:15:22.481Z 203.0.113.7", ""},
+		{`{"source":{"ip":"203.0.113.7"},"user":{"name":"eve"}}`, "eve"},
+		{`{"source":{"ip":"203.0.113.7"},"destination":{"ip":"198.51.100.8"}}`, "198.51.100.8"},
+		{`{"src_ip":"203.0.113.7","dest_ip":"198.51.100.8"}`, "198.51.100.8"},
+		{`{"source":{"ip":"203.0.113.7"}}`, ""},
 	} {
 		var s extract.Scanner
 		matches, event := s.AppendEvent(nil, []byte(c.line))
 		private := extract.ReadContext([]byte(c.line), matches).Host
-		if got := witness(private, []byte(c.line), event, new(fastjson.Parser)); got != c.want {
+		if got := witness(private, []byte(c.line), event, "203.0.113.7", new(fastjson.Parser)); got != c.want {
 			t.Errorf("%s: got %q, want %q", c.line, got, c.want)
 		}
 	}
@@ -118,6 +123,31 @@ func checkFollowUp(t *testing.T, v LateVerdict) {
 	if r.Event.Kind != "enrichment" || len(r.Threat.Enrichments) != 1 || r.Iocpipe.Verdict != "malicious" || l.Events != 4 ||
 		l.First.Line != 3 || l.Last.File != "a.log" || r.Timestamp != "2026-11-01T01:00:00.000Z" {
 		t.Errorf("got %s", line)
+	}
+}
+
+// Everybody who met what turns out to be malicious is told of, up to a bound, and what is over that is counted.
+func TestLateTellsOfManyHosts(t *testing.T) {
+	key, late := extract.Key{Type: extract.IP, Value: "52.80.34.196"}, NewLate()
+	for i := range maxMeetings + 50 {
+		for range 3 {
+			late.Pass(key, Place{}, fmt.Sprint("host-", i))
+		}
+	}
+	p, ok := late.take(key)
+	if !ok || len(p.Meetings) != maxMeetings || p.Unmet != 150 || p.Events != 3*(maxMeetings+50) {
+		t.Errorf("%d meetings, %d events without, of %d", len(p.Meetings), p.Unmet, p.Events)
+	}
+	if late.meetings != 0 {
+		t.Errorf("%d meetings are still counted", late.meetings)
+	}
+	for i := range 3 * maxAllMeetings / maxMeetings {
+		for host := range maxMeetings {
+			late.Pass(extract.Key{Type: extract.Domain, Value: fmt.Sprint("n", i)}, Place{}, fmt.Sprint(host))
+		}
+	}
+	if late.meetings > maxAllMeetings || late.meetings < maxAllMeetings-maxMeetings {
+		t.Errorf("%d meetings are held, of at most %d", late.meetings, maxAllMeetings)
 	}
 }
 

@@ -5,6 +5,7 @@ package filter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -42,6 +43,9 @@ type Options struct {
 	Failed func(error)
 }
 
+// ErrAtOnce, as the cause of a context's end, ends [Run] without Options.Drain.
+var ErrAtOnce = errors.New("reading ends at once")
+
 // Stats counts what went through [Run]. When every line leaves in place of one that came, Lines and LinesOut are equal.
 type Stats struct {
 	Lines, LinesOut int64 // read and written, an unfinished last line included
@@ -77,8 +81,8 @@ type Positioner interface {
 //
 // Memory is bounded by 2*Workers+3 blocks, each of 256 KiB or of one line, and what the workers make of them.
 //
-// When ctx is done reading goes on for Options.Drain; then what was read is written, and Run returns nil. A Read that
-// blocks is left behind, with its goroutine. The only error is w's, at which Run ends at once: [syscall.EPIPE] when
+// When ctx is done reading goes on for Options.Drain, unless the cause is [ErrAtOnce]; then what was read is written, and
+// Run returns nil. A Read that blocks is left behind, with its goroutine. The only error is w's, at which Run ends at once: [syscall.EPIPE] when
 // nobody reads any more.
 func Run(ctx context.Context, src Source, w io.Writer, newWorker func() Worker, opts Options) (Stats, error) {
 	if opts.Workers <= 0 {
@@ -89,7 +93,7 @@ func Run(ctx context.Context, src Source, w io.Writer, newWorker func() Worker, 
 
 	ended := make(chan struct{})
 	defer close(ended)
-	defer context.AfterFunc(ctx, func() { p.drain(ended) })()
+	defer context.AfterFunc(ctx, func() { p.drain(context.Cause(ctx), ended) })()
 
 	g, broken := errgroup.WithContext(context.WithoutCancel(ctx))
 	defer context.AfterFunc(broken, p.reader.Stop)()
@@ -117,7 +121,11 @@ type pipeline struct {
 }
 
 // drain stops the reading after Options.Drain, unless Run ends before.
-func (p *pipeline) drain(ended <-chan struct{}) {
+func (p *pipeline) drain(cause error, ended <-chan struct{}) {
+	if errors.Is(cause, ErrAtOnce) {
+		p.reader.Stop()
+		return
+	}
 	timer := time.NewTimer(p.opts.Drain)
 	defer timer.Stop()
 	select {

@@ -323,6 +323,23 @@ func TestRunDrains(t *testing.T) {
 	}
 }
 
+// TestRunEndsAtOnce has five seconds to drain, and a cause not to.
+func TestRunEndsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		in, toIn := io.Pipe()
+		go io.WriteString(toIn, "1\n2")
+		time.AfterFunc(time.Hour, func() { cancel(ErrAtOnce) })
+		begin := time.Now()
+		var out bytes.Buffer
+		_, err := Run(ctx, from(in), &out, pass, Options{Drain: 5 * time.Second, Failed: failing(t)})
+		if took := time.Since(begin); err != nil || out.String() != "1\n2" || took != time.Hour {
+			t.Errorf("got %q, %v after %v, want all that was read at once", out.String(), err, took)
+		}
+		in.Close()
+	})
+}
+
 // TestRunStopsAtOnce has nothing to drain: an endless file ends with ctx.
 func TestRunStopsAtOnce(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

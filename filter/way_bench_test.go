@@ -20,6 +20,7 @@ import (
 	"iocpipe/intel"
 	"iocpipe/intel/local"
 	"iocpipe/lookup"
+	"iocpipe/lookup/httpapi"
 	"iocpipe/lookup/lookuptest"
 	"iocpipe/lookup/threatcrowd"
 )
@@ -119,7 +120,7 @@ func ask(b *testing.B, k *Knowledge, reply http.Handler) {
 	if reply != nil {
 		url = lookuptest.NewServer(b, reply).URL
 	}
-	client, err := threatcrowd.New(threatcrowd.Config{BaseURL: url})
+	client, err := threatcrowd.New(httpapi.Config{BaseURL: url})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -23,39 +23,43 @@ func (p Place) stated(line []byte, zone *time.Location) Place {
 }
 
 // hostFields are the fields of JSON events that name who met an indicator, the most telling first: ECS, then Zeek's
-// originator.
+// originator. What an indicator came to stands last.
 var hostFields = [][]string{{"host", "name"}, {"host", "hostname"}, {"source", "ip"}, {"client", "ip"},
-	{"user", "name"}, {"agent", "name"}}
+	{"user", "name"}, {"agent", "name"}, {"destination", "ip"}, {"server", "ip"}}
 
 // hostNames are the same under dotted or flat names.
 var hostNames = []string{"host.name", "host.hostname", "source.ip", "id.orig_h", "user.name", "hostname",
-	"host", "src_ip", "user"}
+	"host", "src_ip", "user", "destination.ip", "id.resp_h", "dest_ip", "dst_ip"}
 
 // witness returns who met the indicators of a line: the private address in it, which is private unless that is empty,
-// the host or user that the line names, the host that logged it, or else nobody. It may alias line.
-func witness(private string, line []byte, event bool, parser *fastjson.Parser) string {
+// the host or user that the line names, the host that logged it, or else nobody. It is nobody that is called like met,
+// the indicator itself. It may alias line.
+func witness(private string, line []byte, event bool, met string, parser *fastjson.Parser) string {
 	switch {
 	case private != "":
 		return private
 	case event:
-		return eventHost(line, parser)
+		return eventHost(line, met, parser)
 	}
-	return syslogHost(line)
+	if host := syslogHost(line); host != met {
+		return host
+	}
+	return ""
 }
 
-func eventHost(line []byte, parser *fastjson.Parser) string {
+func eventHost(line []byte, met string, parser *fastjson.Parser) string {
 	start := bytes.IndexByte(line, '{')
 	v, err := parser.ParseBytes(line[max(start, 0):])
 	if err != nil {
 		return ""
 	}
 	for _, path := range hostFields {
-		if host := v.GetStringBytes(path...); len(host) > 0 {
+		if host := v.GetStringBytes(path...); len(host) > 0 && string(host) != met {
 			return string(host)
 		}
 	}
 	for _, name := range hostNames {
-		if host := v.GetStringBytes(name); len(host) > 0 {
+		if host := v.GetStringBytes(name); len(host) > 0 && string(host) != met {
 			return string(host)
 		}
 	}

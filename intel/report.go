@@ -46,6 +46,9 @@ type Report struct {
 	MD5, SHA1   string       // of a file: its hashes, lower case
 	References  []string     // reports that name the indicator; not always URLs
 	Permalink   string       // the page for people
+
+	Tags        []string  // malware families, campaigns and other names that the source gives
+	First, Last time.Time // when the source saw the indicator first and last, UTC; zero when it does not say
 }
 
 // A Resolution is one entry of passive DNS.
@@ -69,9 +72,9 @@ func (r *Report) Verdict() Verdict {
 	return Undecided
 }
 
-// LastSeen returns the newest day of the resolutions, or the zero time when none has a date.
+// LastSeen returns the newest of Last and the days of the resolutions, or the zero time when none is known.
 func (r *Report) LastSeen() time.Time {
-	var last time.Time
+	last := r.Last
 	for _, res := range r.Resolutions {
 		if res.Last.After(last) {
 			last = res.Last
@@ -87,8 +90,9 @@ const (
 	ByHash       = "hash"
 	ByEmail      = "email"
 	ByDomain     = "domain"
-	ByParent     = "parent" // a malicious domain that it stands below
-	ByURL        = "url"    // the host of a malicious URL
+	ByParent     = "parent"    // a malicious domain that it stands below
+	ByURL        = "url"       // the host of a malicious URL
+	ByReference  = "reference" // stands in one publication with something malicious, and is not called so itself
 )
 
 // A Relation is one indicator that a report names.

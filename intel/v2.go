@@ -119,6 +119,9 @@ func readReport(v *fastjson.Value) (Report, error) {
 		MD5:         hashOf(extract.MD5, text(v.Get("md5"))),
 		SHA1:        hashOf(extract.SHA1, text(v.Get("sha1"))),
 		Permalink:   page(text(v.Get("permalink"))),
+		Tags:        values(v.GetArray("tags"), asWritten),
+		First:       moment(text(v.Get("first_seen"))),
+		Last:        moment(text(v.Get("last_seen"))),
 	}
 	for _, list := range v2Lists {
 		*list.of(&r) = values(v.GetArray(list.name), list.clean)
@@ -249,6 +252,14 @@ func day(s string) time.Time {
 		return time.Time{}
 	}
 	return t
+}
+
+// moment returns the time that s spells, as RFC 3339 or as a day, or the zero time.
+func moment(s string) time.Time {
+	if t, err := time.Parse(time.RFC3339, s); err == nil && t.Unix() > 0 {
+		return t.UTC()
+	}
+	return day(s)
 }
 
 func later(a, b time.Time) time.Time {

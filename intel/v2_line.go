@@ -18,8 +18,9 @@ import (
 // AppendReport appends to dst what r says about key as a report line without its line ending: the v2 object, compact
 // and in a fixed order, with the indicator's "type" (a hash is a "file") and "value" before it. As in the API, an
 // unknown indicator has nothing but its response_code, every list of the type is there even when empty, votes only
-// when there are any, and a day that is not known is 0000-00-00. Lists that the type does not have are written when
-// they hold something, so that [ParseReportLine] gives back what was written.
+// when there are any, and a day that is not known is 0000-00-00. Lists that the type does not have, and the tags and
+// times that the API does not have (tags, first_seen, last_seen), are written when they hold something, so that
+// [ParseReportLine] gives back what was written.
 func AppendReport(dst []byte, key extract.Key, r *Report) []byte {
 	dst = appendString(append(dst, `{"type":`...), lineType(key.Type))
 	dst = appendString(append(dst, `,"value":`...), key.Value)
@@ -37,10 +38,28 @@ func AppendReport(dst []byte, key extract.Key, r *Report) []byte {
 			dst = appendList(dst, list.name, values)
 		}
 	}
+	return append(appendVerdict(dst, r), '}')
+}
+
+// appendVerdict appends the fields of r after its lists: the API's own, then those that only lists of intelligence fill.
+func appendVerdict(dst []byte, r *Report) []byte {
 	if r.Voted {
 		dst = fmt.Appendf(dst, `,"votes":%d`, r.Votes)
 	}
-	return append(appendField(dst, "permalink", r.Permalink), '}')
+	dst = appendField(dst, "permalink", r.Permalink)
+	if len(r.Tags) > 0 {
+		dst = appendList(dst, "tags", r.Tags)
+	}
+	dst = appendMoment(dst, "first_seen", r.First)
+	return appendMoment(dst, "last_seen", r.Last)
+}
+
+// appendMoment appends a time field, unless it is zero.
+func appendMoment(dst []byte, name string, t time.Time) []byte {
+	if t.IsZero() {
+		return dst
+	}
+	return appendField(dst, name, t.UTC().Format(time.RFC3339))
 }
 
 // lineType returns the API's name for objects of type t.

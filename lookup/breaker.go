@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"errors"
+	"net/http"
 	"time"
 )
 
@@ -9,10 +10,12 @@ const (
 	opensAfter    = 5 // failures in a row
 	firstProbe    = time.Minute
 	maxProbePause = 15 * time.Minute
+	firstHold     = 15 * time.Second
 )
 
-// A breaker keeps requests from a source that fails: after a few failures in a row it opens, and only one probe at a
-// time is sent, ever more rarely, until one is answered. It holds a Retry-After, too. The zero breaker is closed.
+// A breaker keeps requests from a source that fails: after a few failures in a row, or a Retry-After that is as long as
+// its own first pause, it opens, and only one probe at a time is sent, ever more rarely, until one is answered. A missing
+// or wrong key opens it at once. It holds a shorter Retry-After, too. The zero breaker is closed.
 type breaker struct {
 	failures  int // in a row
 	open      bool
@@ -22,10 +25,14 @@ type breaker struct {
 	err       error // the last failure; nil after an answer
 }
 
-// succeed notes an answer. It reports whether that closed the breaker.
-func (b *breaker) succeed(now time.Time) bool {
-	b.failures, b.err = 0, nil
-	if !b.open {
+// succeed notes an answer to a request that was made at asked. It reports whether that closed the breaker: what was on
+// its way when it opened does not, for the source may have asked since to be left alone.
+func (b *breaker) succeed(asked, now time.Time) bool {
+	switch {
+	case !b.open:
+		b.failures, b.err = 0, nil
+		return false
+	case asked.Before(b.since):
 		return false
 	}
 	*b = breaker{since: now}
@@ -36,7 +43,8 @@ func (b *breaker) succeed(now time.Time) bool {
 func (b *breaker) fail(err error, asked, now time.Time) bool {
 	b.failures++
 	b.err = err
-	opened := !b.open && b.failures >= opensAfter
+	alone := b.busyFor(err)
+	opened := !b.open && (b.failures >= opensAfter || alone >= firstProbe || errors.Is(err, ErrDenied))
 	switch {
 	case opened:
 		b.open, b.since, b.pause = true, now, firstProbe
@@ -45,11 +53,21 @@ func (b *breaker) fail(err error, asked, now time.Time) bool {
 		b.pause = min(2*b.pause, maxProbePause)
 		b.holdUntil(now.Add(b.pause))
 	}
-	var busy *BusyError
-	if errors.As(err, &busy) {
-		b.holdUntil(now.Add(busy.RetryAfter))
-	}
+	b.holdUntil(now.Add(alone))
 	return opened
+}
+
+// busyFor returns how long a source wants to be left alone. One that limits the rate of questions and does not say for
+// how long gets a pause that doubles.
+func (b *breaker) busyFor(err error) time.Duration {
+	busy, ok := errors.AsType[*BusyError](err)
+	switch {
+	case !ok:
+		return 0
+	case busy.RetryAfter == 0 && busy.Status == http.StatusTooManyRequests:
+		return min(firstHold<<min(b.failures-1, 10), maxProbePause)
+	}
+	return busy.RetryAfter
 }
 
 func (b *breaker) holdUntil(t time.Time) {

@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"math"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -19,6 +20,9 @@ type Budget interface {
 	// Take spends a token on asking about key, unless somebody else asks, or has asked. It comes before every
 	// request; after [cache.Granted], Done must follow.
 	Take(key extract.Key, now time.Time) cache.Grant
+
+	// Hold gives nobody a token until then: the source has asked to be left alone.
+	Hold(until time.Time)
 
 	// Done ends the question about key. An answer must be at hand for all who share the budget by then.
 	Done(key extract.Key, outcome string, now time.Time)
@@ -51,8 +55,55 @@ func (b Bucket) Take(_ extract.Key, now time.Time) cache.Grant {
 	return cache.NotYet
 }
 
+// Hold does nothing: within a process the source's breaker waits.
+func (b Bucket) Hold(time.Time) {}
+
 // Done does nothing: nobody shares the bucket.
 func (b Bucket) Done(extract.Key, string, time.Time) {}
 
 // Tokens returns how many requests could be made at once.
 func (b Bucket) Tokens(now time.Time) float64 { return max(0, b.limiter.TokensAt(now)) }
+
+// A Solo is the budget of one process at a time, where several cannot share one: it is empty at first, so that starting
+// again buys nothing, and gives tokens only while its process is alone.
+type Solo struct {
+	Bucket
+	alone func() bool
+
+	mu     sync.Mutex
+	lookAt time.Time // whether it is alone by now
+	waited bool      // for others to end: what came in meanwhile is theirs
+}
+
+// lookAgain is how often a Solo looks whether its process is alone by now.
+const lookAgain = time.Second
+
+// NewSolo returns an empty bucket for limit requests per second, which gives a token only when alone is true.
+func NewSolo(limit rate.Limit, burst int, alone func() bool) *Solo {
+	s := &Solo{Bucket: NewBucket(limit, burst), alone: alone}
+	s.limiter.AllowN(time.Now(), burst)
+	return s
+}
+
+// Delay is how long until there is a token, or it is worth looking whether the process is alone.
+func (s *Solo) Delay(now time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.Bucket.Delay(now), s.lookAt.Sub(now))
+}
+
+// Take takes a token, if there is one and the process is alone. One that has waited for others begins with an empty
+// bucket.
+func (s *Solo) Take(key extract.Key, now time.Time) cache.Grant {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch alone := s.alone(); {
+	case !alone:
+		s.waited, s.lookAt = true, now.Add(lookAgain)
+		return cache.NotYet
+	case s.waited:
+		s.waited = false
+		s.limiter.AllowN(now, int(s.limiter.TokensAt(now)))
+	}
+	return s.Bucket.Take(key, now)
+}

@@ -2,6 +2,7 @@ package lookup
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -29,4 +30,28 @@ func TestBucket(t *testing.T) {
 	if got := NewBucket(rate.Inf, 1).Delay(epoch); got != 0 {
 		t.Errorf("wait %v without a limit", got)
 	}
+}
+
+// A Solo gives nothing at first, and nothing while others are there; neither makes anybody ask without pause.
+func TestSolo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		alone := false
+		s := NewSolo(rate.Every(10*time.Second), 5, func() bool { return alone })
+		if wait := s.Delay(time.Now()); wait < 9*time.Second || s.Take(ip(1), time.Now()) != cache.NotYet {
+			t.Errorf("a token at the start, or in %v", wait)
+		}
+		time.Sleep(10 * time.Second)
+		if s.Take(ip(1), time.Now()) != cache.NotYet || s.Delay(time.Now()) != lookAgain {
+			t.Errorf("a token beside others; looks again in %v", s.Delay(time.Now()))
+		}
+		alone = true
+		time.Sleep(lookAgain)
+		if s.Take(ip(1), time.Now()) != cache.NotYet {
+			t.Error("a token that came in while others asked")
+		}
+		time.Sleep(10 * time.Second)
+		if s.Take(ip(1), time.Now()) != cache.Granted || s.Take(ip(2), time.Now()) != cache.NotYet {
+			t.Error("not the one token of the time alone")
+		}
+	})
 }

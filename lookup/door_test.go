@@ -73,7 +73,7 @@ func TestSchedulerHeedsWhatWaits(t *testing.T) {
 		if stats := s.Stats(); stats.Waiting != 64 || stats.Evicted != flood-64 {
 			t.Errorf("%d wait, %d evicted, want 64 and %d", stats.Waiting, stats.Evicted, flood-64)
 		}
-		waiting := extract.Key{Type: extract.IP, Value: s.Queue(1)[0].Value}
+		waiting := extract.Key{Type: extract.IP, Value: s.Snapshot(1).Queue[0].Value}
 		if !s.Waits(waiting) || !s.Heeds(waiting, time.Now()) {
 			t.Errorf("%v waits: %v, heeded: %v", waiting, s.Waits(waiting), s.Heeds(waiting, time.Now()))
 		}

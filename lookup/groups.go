@@ -36,7 +36,7 @@ type evidence struct {
 	answers, malicious uint32
 }
 
-// groupStrength is how many answers of a group weigh as much as the traits of the indicator itself.
+// groupStrength is how many answers of a group, or about what looks the same, weigh as much as what was thought before.
 const groupStrength = 8
 
 // pull returns p, drawn towards what the group has shown.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
 	"strconv"
 	"strings"
@@ -32,6 +33,13 @@ var (
 
 	// ErrUnsupported says that a source cannot be asked about this type of indicator. Nothing was sent.
 	ErrUnsupported = errors.New("source does not know this type of indicator")
+
+	// ErrRefused says that a source answers nothing about this very indicator, and will not tomorrow: it takes it
+	// for malformed, or for private. The source is well.
+	ErrRefused = errors.New("source takes no question about this indicator")
+
+	// ErrDenied says that a source answers nobody without the right key: no other question will fare better.
+	ErrDenied = errors.New("access is denied")
 )
 
 // A BusyError is the [ErrBusy] of one source, by status 429 or 503.
@@ -57,6 +65,7 @@ func (e *BusyError) Is(target error) bool { return target == ErrBusy }
 type StatusError struct {
 	Host   string
 	Status int
+	JSON   bool // the answer calls itself JSON: the API itself spoke, not what stands before it
 }
 
 // Error names the host and the status.
@@ -73,7 +82,8 @@ func CheckStatus(host string, resp *http.Response, now time.Time) error {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		return &BusyError{host, resp.StatusCode, ParseRetryAfter(resp.Header.Get("Retry-After"), now)}
 	}
-	return &StatusError{host, resp.StatusCode}
+	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // what is no media type is no JSON
+	return &StatusError{host, resp.StatusCode, kind == "application/json"}
 }
 
 // MaxRetryAfter bounds what [ParseRetryAfter] returns: a slip in a header must not silence a source for good.

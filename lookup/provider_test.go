@@ -64,3 +64,27 @@ func TestCheckStatus(t *testing.T) {
 		}
 	}
 }
+
+func TestCheckStatusTellsWhoAnswered(t *testing.T) {
+	for kind, want := range map[string]bool{
+		"application/json": true, "Application/JSON; charset=utf-8": true, "text/html": false, "": false, "application/json-seq": false,
+	} {
+		resp := &http.Response{StatusCode: 400, Header: http.Header{"Content-Type": {kind}}}
+		status, ok := errors.AsType[*StatusError](CheckStatus("api.example", resp, time.Time{}))
+		if !ok || status.JSON != want {
+			t.Errorf("%q: %+v, want JSON %v", kind, status, want)
+		}
+	}
+}
+
+func FuzzParseRetryAfter(f *testing.F) {
+	f.Add("120")
+	f.Add("Fri, 31 Dec 1999 23:59:59 GMT")
+	f.Add("-1")
+	f.Add("99999999999999999999999")
+	f.Fuzz(func(t *testing.T, value string) {
+		if d := ParseRetryAfter(value, epoch); d < 0 || d > MaxRetryAfter {
+			t.Errorf("%q: %v", value, d)
+		}
+	})
+}

@@ -273,12 +273,14 @@ func (s *Scheduler) ask(ctx context.Context, a *asker, key extract.Key) {
 	defer func() { a.budget.Done(key, outcome(ctx, &report, err), time.Now()) }()
 	switch {
 	case err == nil:
-		s.answered(a, key, &report)
+		s.answered(a, key, &report, asked)
 	case errors.Is(err, ErrUnsupported):
 		s.settle(a, func() {
 			a.stats.Unsupported++
 			s.table.Skip(a.place, key)
 		})
+	case errors.Is(err, ErrRefused): // kept like an indicator that is not known, so that it is left alone for as long
+		s.answered(a, key, new(intel.Report), asked)
 	case ctx.Err() != nil: // we ended it: that says nothing about the source
 		s.settle(a, func() { s.table.Release(key) })
 	default:
@@ -299,7 +301,7 @@ func outcome(ctx context.Context, report *intel.Report, err error) string {
 	return err.Error()
 }
 
-func (s *Scheduler) answered(a *asker, key extract.Key, report *intel.Report) {
+func (s *Scheduler) answered(a *asker, key extract.Key, report *intel.Report, asked time.Time) {
 	answer := Answer{Key: key, Source: a.Name, Report: report, At: time.Now()}
 	verdict := report.Verdict()
 	answer.Related = s.opt.Answers.Put(answer)
@@ -307,7 +309,7 @@ func (s *Scheduler) answered(a *asker, key extract.Key, report *intel.Report) {
 	health := s.settle(a, func() {
 		a.stats.Answered[verdict]++
 		s.table.Answer(a.place, key, verdict, answer.Related, answer.At)
-		changed = a.breaker.succeed(answer.At)
+		changed = a.breaker.succeed(asked, answer.At)
 	})
 	if changed {
 		s.report(health)
@@ -319,6 +321,9 @@ func (s *Scheduler) answered(a *asker, key extract.Key, report *intel.Report) {
 
 func (s *Scheduler) failed(a *asker, key extract.Key, err error, asked time.Time) {
 	now := time.Now()
+	if busy, ok := errors.AsType[*BusyError](err); ok && busy.RetryAfter > 0 {
+		a.budget.Hold(now.Add(busy.RetryAfter))
+	}
 	var changed bool
 	health := s.settle(a, func() {
 		a.stats.Failed++

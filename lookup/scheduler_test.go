@@ -3,7 +3,9 @@ package lookup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -311,6 +313,25 @@ func TestSchedulerObeysRetryAfter(t *testing.T) {
 	})
 }
 
+// A source that takes no question about an indicator is well, and is not asked the same again.
+func TestSchedulerLeavesAloneWhatIsRefused(t *testing.T) {
+	p := fails(fmt.Errorf("h.example: %w", ErrRefused))
+	var changes []Health
+	opt := Options{Sources: []Source{source("a", p)}, OnHealth: func(h Health) { changes = append(changes, h) }}
+	running(t, opt, func(t *testing.T, s *Scheduler) {
+		for range 3 {
+			wantMany(s, 8)
+			pass(time.Hour)
+		}
+		if stats := s.Stats().Sources[0]; p.count() != 8 || stats.Answered[intel.NoVerdict] != 8 || stats.Failed != 0 {
+			t.Errorf("%d asked, %+v, want 8 that are as good as not known", p.count(), stats)
+		}
+		if len(changes) > 0 {
+			t.Errorf("the health changed: %v", changes)
+		}
+	})
+}
+
 func TestSchedulerBreaker(t *testing.T) {
 	down := errors.New("h.example: no route")
 	var mu sync.Mutex
@@ -349,6 +370,25 @@ func TestSchedulerBreaker(t *testing.T) {
 	})
 }
 
+// A source that is down gets one probe at a time, however many requests its budget allows at once.
+func TestSchedulerProbesOneAtATime(t *testing.T) {
+	var asked atomic.Int64
+	p := &provider{answer: func(context.Context, extract.Key) (intel.Report, error) {
+		time.Sleep(10*time.Second + time.Duration(asked.Add(1))*time.Millisecond) // one fails after the other
+		return intel.Report{}, errDown
+	}}
+	sources := []Source{{Name: "a", Provider: p, Types: extract.AllTypes, Rate: 1, Burst: 5}}
+	running(t, Options{Sources: sources}, func(t *testing.T, s *Scheduler) {
+		wantMany(s, 100)
+		pass(firstProbe + 10*time.Second)
+		before := p.count()
+		if pass(9 * time.Second); p.count() != before+1 {
+			t.Errorf("%d probes at once, want 1", p.count()-before)
+		}
+		pass(time.Minute)
+	})
+}
+
 // checkGaps compares times between requests, given in seconds.
 func checkGaps(t *testing.T, got, want []time.Duration) {
 	t.Helper()
@@ -378,15 +418,16 @@ func TestSchedulerEndIsNoFailure(t *testing.T) {
 	}
 }
 
-func TestSchedulerExplain(t *testing.T) {
+// What is foretold comes true.
+func TestSchedulerForetells(t *testing.T) {
 	p := says(unknown)
 	running(t, Options{Sources: []Source{source("a", p)}}, func(t *testing.T, s *Scheduler) {
 		wantMany(s, 8)
 		pass(0)
 		s.Want(Sighting{Key: domain("www.google.com")})
-		e, ok := s.Explain(domain("www.google.com"))
-		if !ok || e.Place != 4 || e.AskIn != 40*time.Second {
-			t.Errorf("Explain = %+v, %v, want place 4, in 40 s", e, ok)
+		queue := s.Snapshot(100).Queue
+		if last := queue[len(queue)-1]; len(queue) != 4 || last.Value != "www.google.com" || last.Place != 4 || last.AskIn != 40*time.Second {
+			t.Errorf("%+v, want place 4 of 4, in 40 s", last)
 		}
 		if pass(40 * time.Second); s.Waiting() != 0 {
 			t.Errorf("%d wait after that time", s.Waiting())
@@ -417,7 +458,9 @@ func TestSchedulerManyWorkers(t *testing.T) {
 				for i := range 2000 {
 					s.Want(Sighting{Key: ip((i + w) % 3000)})
 					s.Met("10.0.0.9")
-					s.Explain(ip(i))
+					if i%500 == 0 {
+						s.Snapshot(100)
+					}
 				}
 			})
 		}

@@ -47,8 +47,9 @@ const (
 // bias is the log odds of an indicator of which nothing else is known: about 1 in 55.
 const bias = -4.0
 
-// weights holds, for each trait, its name for people and what it adds to the log odds. They are fixed: weights that
-// learn gained 0.02 to 0.03 of yield where they were tried, but whoever can write into the log could teach them.
+// weights holds, for each trait, its name for people and what it adds to the log odds. They are fixed: whoever can write
+// into the log could teach weights that learn. What answers show is held against what looks the same alone, see
+// [Table.probability].
 var weights = [numTraits]struct {
 	name  string
 	value float64
@@ -94,6 +95,9 @@ func (t *traits) setIf(cond bool, x trait) {
 		t.set(x)
 	}
 }
+
+// group is that of all indicators with just these traits.
+func (t traits) group() uint64 { return uint64(t) + 1 } // 0 is no group
 
 // logOdds returns the sum of the weights of the set, and the bias.
 func (t traits) logOdds() float64 {

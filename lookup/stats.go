@@ -103,6 +103,9 @@ type Explanation struct {
 	Worth       float64 // of a malicious answer, in annotated sightings
 	Parts       []Part  // what Probability was made of
 
+	// AlikeAnswers and AlikeMalicious are what indicators with the same Parts have shown.
+	AlikeAnswers, AlikeMalicious int
+
 	// GroupAnswers and GroupMalicious are what its neighbourhood or registered domain has shown.
 	GroupAnswers, GroupMalicious int
 
@@ -116,37 +119,12 @@ type Part struct {
 	Weight float64
 }
 
-// Explain tells why key stands where it stands. ok is false when it does not wait.
-func (s *Scheduler) Explain(key extract.Key) (e Explanation, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := time.Now()
-	e, todo, ok := s.table.Explain(key, now)
-	if !ok || e.Asking {
-		return e, ok
-	}
-	e.AskIn = max(e.AskIn, s.soonest(e.Place, todo))
-	return e, ok
-}
-
 // maxAskIn bounds what is foretold: beyond it, never is as good a word.
 const maxAskIn = 365 * 24 * time.Hour
 
-// Explain tells why key stands where it stands, and who may still be asked about it. AskIn is only what is left of a
-// pause after an error. ok is false when key does not wait.
-func (t *Table) Explain(key extract.Key, now time.Time) (e Explanation, todo SourceSet, ok bool) {
-	entry := t.index[key]
-	if entry == nil {
-		return Explanation{}, 0, false
-	}
-	at := t.since(now)
-	t.refresh(entry, at)
-	return t.explain(entry, t.placeOf(entry, at), at), entry.todo, true
-}
-
 // explain tells why e stands at place.
 func (t *Table) explain(e *entry, place int, at seconds) Explanation {
-	evidence := t.groups.of(e.group)
+	evidence, alike := t.groups.of(e.group), t.alike.of(t.allTraits(e, at).group())
 	return Explanation{
 		Seen:           int(e.n),
 		Asking:         e.asking,
@@ -155,6 +133,8 @@ func (t *Table) explain(e *entry, place int, at seconds) Explanation {
 		Probability:    e.p,
 		Worth:          e.worth(at),
 		Parts:          t.parts(e, at),
+		AlikeAnswers:   int(alike.answers),
+		AlikeMalicious: int(alike.malicious),
 		GroupAnswers:   int(evidence.answers),
 		GroupMalicious: int(evidence.malicious),
 		AskIn:          max(0, (e.retry - at).duration()),
@@ -174,19 +154,4 @@ func (t *Table) parts(e *entry, at seconds) []Part {
 		}
 	}
 	return parts
-}
-
-// placeOf returns how many entries are worth more than e, plus 1.
-func (t *Table) placeOf(e *entry, at seconds) int {
-	place := 1
-	for _, other := range t.entries {
-		if other.asking || other.todo&e.todo == 0 || other == e {
-			continue
-		}
-		t.refresh(other, at)
-		if other.score > e.score {
-			place++
-		}
-	}
-	return place
 }

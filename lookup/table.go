@@ -80,6 +80,7 @@ type Table struct {
 	entries []*entry
 	index   map[extract.Key]*entry
 	groups  groups
+	alike   groups // by traits
 	hot     hotHosts
 	picks   []picks // by source
 	random  *rand.Rand
@@ -106,6 +107,7 @@ type entry struct {
 
 	key      extract.Key
 	traits   traits // of its type and spelling
+	asked    traits // all, when it was asked
 	group    uint64 // hash; 0 for none
 	place    int    // in Table.entries
 	todo     SourceSet
@@ -125,6 +127,7 @@ func NewTable(opt TableOptions) *Table {
 		start:   opt.Start,
 		index:   make(map[extract.Key]*entry),
 		groups:  newGroups(),
+		alike:   newGroups(),
 		hot:     newHotHosts(),
 		picks:   make([]picks, len(opt.Types)),
 		random:  rand.New(rand.NewPCG(opt.Seed, 0)),
@@ -140,6 +143,9 @@ func (t *Table) Want(s Sighting, now time.Time) SourceSet {
 	at := t.since(now)
 	if e := t.index[s.Key]; e != nil {
 		e.add(at, s.Outcome, t.hash(s.Host), s.Beside)
+		if s.Was == intel.Related { // another process's answer has named it
+			e.was = s.Was
+		}
 		e.stale = true
 		return 0
 	}
@@ -264,11 +270,13 @@ func (t *Table) allTraits(e *entry, at seconds) traits {
 	return f
 }
 
-// probability estimates how likely e is malicious, from its traits, its group and an old answer.
+// probability estimates how likely e is malicious: from its traits and what the answers about others with the very same
+// ones have shown, or from an old answer; and from its group.
 func (t *Table) probability(e *entry, at seconds) float64 {
 	p, ok := oldOdds(e.was)
 	if !ok {
-		p = sigmoid(t.allTraits(e, at).logOdds())
+		f := t.allTraits(e, at)
+		p = t.alike.of(f.group()).pull(sigmoid(f.logOdds()))
 	}
 	return t.groups.of(e.group).pull(p)
 }
@@ -297,7 +305,7 @@ func (t *Table) Next(source int, now time.Time) (key extract.Key, wait time.Dura
 		return extract.Key{}, t.wait(source, at), false
 	}
 	p.asks++
-	e.asking = true
+	e.asking, e.asked = true, t.allTraits(e, at)
 	t.asking++
 	return e.key, 0, true
 }
@@ -418,6 +426,7 @@ func (t *Table) Answer(source int, key extract.Key, verdict intel.Verdict, relat
 		return
 	}
 	t.groups.add(e.group, verdict == intel.Malicious)
+	t.alike.add(e.asked.group(), verdict == intel.Malicious)
 	if verdict != intel.Malicious {
 		e.was = verdict
 		t.done(e, source)

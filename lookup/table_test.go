@@ -127,6 +127,16 @@ func TestTableRelatedWaitsBehindAll(t *testing.T) {
 	mustNext(t, table, 0, 0, ip(1))
 }
 
+// Another process's answer may name what waits here: its next sighting says so.
+func TestTableHearsThatWhatWaitsIsRelated(t *testing.T) {
+	table := newTestTable(0)
+	want(table, ip(1), 0, extract.Fail)
+	want(table, domain("quiet.example"), 0, extract.OK)
+	table.Want(Sighting{Key: ip(1), Context: extract.Context{Outcome: extract.Fail}, Was: intel.Related}, after(time.Second))
+	mustNext(t, table, 0, time.Second, domain("quiet.example"))
+	mustNext(t, table, 0, time.Second, ip(1))
+}
+
 func TestTableOldAnswersRank(t *testing.T) {
 	table := newTestTable(0)
 	table.Want(Sighting{Key: domain("benign.example"), Was: intel.Benign}, epoch)
@@ -156,6 +166,26 @@ func TestTableErrorsPauseTheValue(t *testing.T) {
 	}
 }
 
+// Values that failed together are not asked again together.
+func TestTablePausesDiffer(t *testing.T) {
+	table := newTestTable(0)
+	const values = 100
+	for i := range values {
+		want(table, ip(i<<8), 0, extract.Fail)
+	}
+	for range values {
+		key, _, _ := table.Next(0, after(0))
+		table.Fail(key, after(0))
+	}
+	shortest, longest := table.entries[0].retry, table.entries[0].retry
+	for _, e := range table.entries {
+		shortest, longest = min(shortest, e.retry), max(longest, e.retry)
+	}
+	if shortest < 3.75 || longest > 6.25 || longest-shortest < 1 {
+		t.Errorf("pauses from %v to %v, want them spread around 5 s", shortest.duration(), longest.duration())
+	}
+}
+
 func TestTableReleaseAsksAgain(t *testing.T) {
 	table := newTestTable(0)
 	want(table, ip(1), 0, extract.Fail)
@@ -173,8 +203,8 @@ func TestTableEveryTwentiethIsTheOldest(t *testing.T) {
 	}
 	for n := 1; ; n++ {
 		if key, _, _ := table.Next(0, after(2*time.Second)); key == old {
-			if n != oldestTurn {
-				t.Errorf("ask %d went to the oldest, want ask %d", n, oldestTurn)
+			if n != 20 {
+				t.Errorf("ask %d went to the oldest, want ask 20", n)
 			}
 			return
 		}
@@ -229,7 +259,7 @@ func TestTableSuspicionSpreads(t *testing.T) {
 		table := newTestTable(0)
 		prepare(table)
 		table.Want(Sighting{Key: domain("new.example.com"), Context: extract.Context{Host: "10.0.0.9"}}, epoch)
-		e, _, _ := table.Explain(domain("new.example.com"), epoch)
+		e := explained(table, domain("new.example.com"))
 		return e.Probability
 	}
 	base := probability(func(*Table) {})
@@ -242,8 +272,9 @@ func TestTableSuspicionSpreads(t *testing.T) {
 	}
 	for name, p := range map[string]float64{
 		"host that met something":        probability(func(t *Table) { t.Met("10.0.0.9", epoch) }),
-		"host of a malicious answer":     probability(answered(domain("other.test"), "10.0.0.9", intel.Malicious)),
-		"registered domain is malicious": probability(answered(domain("www.example.com"), "", intel.Malicious)),
+		"host of a malicious answer":     probability(answered(domain("login.top"), "10.0.0.9", intel.Malicious)),
+		"registered domain is malicious": probability(answered(domain("deep.in.www.example.com"), "", intel.Malicious)),
+		"looks like something malicious": probability(answered(domain("www.example.org"), "", intel.Malicious)),
 	} {
 		if p <= base {
 			t.Errorf("%s: probability %.4f, want above %.4f", name, p, base)
@@ -252,12 +283,43 @@ func TestTableSuspicionSpreads(t *testing.T) {
 	for name, p := range map[string]float64{
 		"another host met something":    probability(func(t *Table) { t.Met("10.0.0.8", epoch) }),
 		"too long ago":                  probability(func(t *Table) { t.Met("10.0.0.9", after(-601*time.Second)) }),
-		"another registered domain":     probability(answered(domain("www.example.org"), "", intel.Malicious)),
-		"registered domain is harmless": probability(answered(domain("www.example.com"), "", intel.Benign)),
+		"another registered domain":     probability(answered(domain("login.top"), "", intel.Malicious)),
+		"registered domain is harmless": probability(answered(domain("deep.in.www.example.com"), "", intel.Benign)),
+		"looks like something harmless": probability(answered(domain("www.example.org"), "", intel.Benign)),
 	} {
 		if p > base {
 			t.Errorf("%s: probability %.4f, want at most %.4f", name, p, base)
 		}
+	}
+}
+
+// Answers tell of what looks the same, and of nothing else: whoever floods the log devalues his own kind alone.
+func TestTableFloodDevaluesItself(t *testing.T) {
+	table := newTestTable(0)
+	rank := func(key extract.Key) float64 {
+		e := table.index[key]
+		table.refresh(e, 0)
+		return e.score
+	}
+	bait, plain := domain("secure-login.top"), domain("secure-login.org")
+	want(table, bait, 0, extract.OK)
+	want(table, plain, 0, extract.OK)
+	before := rank(plain)
+	if rank(bait) <= before {
+		t.Fatal("bait under an abused top-level domain is not worth more than elsewhere")
+	}
+	for i := range 40 {
+		key := domain(fmt.Sprintf("verify%d.top", i))
+		want(table, key, 0, extract.OK)
+		table.index[bait].asking, table.index[plain].asking = true, true // leave them alone
+		if got, _, ok := table.Next(0, epoch); !ok || got != key {
+			t.Fatalf("asked %v", got)
+		}
+		table.index[bait].asking, table.index[plain].asking = false, false
+		table.Answer(0, key, intel.NoVerdict, nil, epoch)
+	}
+	if rank(bait) >= before || rank(plain) != before {
+		t.Errorf("after 40 answers about the flood: %.4f, and elsewhere %.4f, which was %.4f", rank(bait), rank(plain), before)
 	}
 }
 
@@ -277,14 +339,21 @@ func TestTableRareTypes(t *testing.T) {
 	}
 }
 
+// explained tells why key would be second.
+func explained(table *Table, key extract.Key) Explanation {
+	e := table.index[key]
+	table.refresh(e, table.since(epoch))
+	return table.explain(e, 2, table.since(epoch))
+}
+
 func TestTableExplain(t *testing.T) {
 	table := newTestTable(0)
 	want(table, domain("a.example"), 0, extract.OK)
 	want(table, ip(1), 0, extract.Fail)
 	want(table, ip(1), 0, extract.Fail)
-	e, todo, ok := table.Explain(domain("a.example"), epoch)
-	if !ok || todo != 1 || e.Place != 2 || e.Seen != 1 {
-		t.Errorf("Explain = %+v, %b, %v", e, todo, ok)
+	e := explained(table, domain("a.example"))
+	if e.Place != 2 || e.Seen != 1 {
+		t.Errorf("got %+v", e)
 	}
 	var sum float64
 	for _, part := range e.Parts {
@@ -295,9 +364,6 @@ func TestTableExplain(t *testing.T) {
 	}
 	if got := e.Probability * e.Worth; got != e.Score {
 		t.Errorf("score %v, want %v", e.Score, got)
-	}
-	if _, _, ok := table.Explain(ip(2), epoch); ok {
-		t.Error("explained what does not wait")
 	}
 }
 

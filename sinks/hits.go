@@ -3,12 +3,15 @@ package sinks
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,15 +20,21 @@ import (
 )
 
 const (
-	// gatherFor is how long the events of a new record are gathered before it is written.
+	// gatherFor is how long the events of a new record are gathered before it is delivered.
 	gatherFor = 2 * time.Second
 
-	// maxRecords bounds the records of the hour that are held; maxQueued those that wait to be posted.
-	maxRecords, maxQueued = 65_536, 1_000
+	// maxRecords bounds the records that are held: those that wait to be delivered, and those of the last hour.
+	maxRecords = 65_536
 
-	// A post is tried maxTries times, with pauses from firstPause, doubled each time.
-	maxTries, firstPause = 5, 500 * time.Millisecond
-	postTimeout          = 10 * time.Second
+	// After a failure that may pass, deliveries pause, twice as long after each, and are tried again for keptFor.
+	firstPause, maxPause = 500 * time.Millisecond, time.Minute
+	keptFor              = time.Hour
+
+	// tellAfter is how many failures in a row are worth a word: five take some eight seconds.
+	tellAfter = 5
+
+	// closeFor bounds what Close waits for, postTimeout a single post.
+	closeFor, postTimeout = 10 * time.Second, 10 * time.Second
 )
 
 // A Place is where an event stands.
@@ -48,6 +57,7 @@ type Hit struct {
 
 // record is a Hit as it is written: one for each indicator, host and hour.
 type record struct {
+	ID        string   `json:"id"` // the same wherever the same is told again
 	Indicator string   `json:"indicator"`
 	Type      string   `json:"type"`
 	Verdict   string   `json:"verdict"`
@@ -66,49 +76,59 @@ type slot struct {
 	hour int64 // since 1970, of the event
 }
 
-// held is a record of the hour: gathered until it is written, and remembered until the hour has passed, so that it is
-// written once.
-type held struct {
-	record
-	begun   time.Time
-	written bool
+// id names the slot to those who get its record twice: from another process, after a restart, or because the answer to
+// a post was lost.
+func (s slot) id() string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%d\x00%s\x00%s\x00%d", s.key.Type, s.key.Value, s.host, s.hour))
+	return hex.EncodeToString(sum[:16])
 }
 
-// Hits writes what was malicious, and who met it: one JSON line, or one POST, for each indicator, host and hour, within
-// seconds of the first meeting. Later events of the same hour change nothing. It is safe for concurrent use, and Meet
-// waits for nobody.
+// held is a record of the hour: gathered until it is delivered, and remembered until the hour has passed, so that it is
+// delivered once.
+type held struct {
+	record
+	begun time.Time
+	done  bool
+}
+
+// A carrier delivers a record, which is one line; passing says of an error that the next try may succeed.
+type carrier interface {
+	deliver(ctx context.Context, id string, line []byte) (passing bool, err error)
+}
+
+// Hits delivers what was malicious, and who met it: one JSON line, or one POST, for each indicator, host and hour, within
+// seconds of the first meeting. Later events of the same hour change nothing. A file's records are not written again by
+// other processes, nor after a restart. It is safe for concurrent use, and Meet waits for nobody.
 type Hits struct {
-	deliver func(context.Context, []byte) error
-	warn    func(error)
-	now     func() time.Time
+	to   carrier
+	tell func(error)
+	now  func() time.Time
 
 	mu      sync.Mutex
 	records map[slot]*held
 	lost    int64
 
-	queue chan []byte
-	done  chan struct{} // closed when everything was delivered, or given up
-	stop  chan struct{}
+	failures int  // in a row; used by run alone, like told
+	told     bool // that deliveries fail
+
+	ctx    context.Context // of deliveries
+	giveUp context.CancelFunc
+	stop   chan struct{}
+	done   chan struct{} // closed when everything was delivered, or given up
 }
 
-// OpenHits opens a file, which is appended to, or prepares to post to an http or https URL. warn is told of what could
-// not be delivered, once for each change.
-func OpenHits(dest string, isURL bool, warn func(error)) (*Hits, error) {
-	h := &Hits{warn: warn, now: time.Now, records: make(map[slot]*held), queue: make(chan []byte, maxQueued),
-		done: make(chan struct{}), stop: make(chan struct{})}
+// OpenHits opens a file, which is appended to, or prepares to post to an http or https URL. tell gets an error when
+// deliveries fail, once, and nil when they work again.
+func OpenHits(dest string, isURL bool, tell func(error)) (*Hits, error) {
+	h := &Hits{tell: tell, now: time.Now, records: make(map[slot]*held), done: make(chan struct{}), stop: make(chan struct{})}
+	h.ctx, h.giveUp = context.WithCancel(context.Background())
+	var err error
 	if isURL {
-		h.deliver = poster(dest, &http.Client{Timeout: postTimeout, CheckRedirect: stay})
-	} else {
-		file, err := os.OpenFile(dest, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
-		if err != nil {
-			return nil, err
-		}
-		h.deliver = func(_ context.Context, line []byte) error {
-			_, err := file.Write(line)
-			return err
-		}
+		h.to = &poster{dest, http.Client{Timeout: postTimeout, CheckRedirect: stay}}
+	} else if h.to, err = openCarrier(dest); err != nil {
+		return nil, err
 	}
-	go h.gather()
+	go h.run()
 	return h, nil
 }
 
@@ -119,12 +139,12 @@ func (h *Hits) Meet(hit Hit) {
 	at := slot{hit.Key, hit.Host, hit.First.Time.Unix() / 3600}
 	r, ok := h.records[at]
 	switch {
-	case ok && r.written:
+	case ok && r.done:
 	case ok:
 		r.Events += hit.Events
 		r.Last = hit.Last
 		r.Late = r.Late && hit.Late
-	case len(h.records) >= maxRecords:
+	case h.full():
 		h.lost++
 	default:
 		at.key, at.host = at.key.Clone(), string([]byte(at.host))
@@ -132,127 +152,176 @@ func (h *Hits) Meet(hit Hit) {
 	}
 }
 
+// Lose counts n hits of which too much would have had to be remembered.
+func (h *Hits) Lose(n int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.lost += n
+}
+
+// Lost returns how many records were lost so far.
+func (h *Hits) Lost() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.lost
+}
+
+// full reports whether there is no room for another record. It rather forgets what was told than what was not.
+func (h *Hits) full() bool {
+	if len(h.records) >= maxRecords {
+		h.forget(func(r *held) bool { return r.done })
+	}
+	return len(h.records) >= maxRecords
+}
+
+func (h *Hits) forget(which func(*held) bool) (n int64) {
+	for at, r := range h.records {
+		if which(r) {
+			delete(h.records, at)
+			n++
+		}
+	}
+	return n
+}
+
 func newRecord(at slot, hit Hit) record {
-	r := record{at.key.Value, at.key.Type.String(), hit.Verdict.String(), hit.Source, []string{}, hit.Events, hit.First, hit.Last, hit.Late}
+	r := record{at.id(), at.key.Value, at.key.Type.String(), hit.Verdict.String(), hit.Source, []string{}, hit.Events,
+		hit.First, hit.Last, hit.Late}
 	if at.host != "" {
 		r.Hosts = []string{at.host}
 	}
 	return r
 }
 
-// gather queues records that are due, and delivers them on a goroutine of its own, until Close.
-func (h *Hits) gather() {
-	delivered := make(chan struct{})
-	ctx, cancel := context.WithCancel(context.Background())
-	go func() {
-		defer close(delivered)
-		h.deliverAll(ctx)
-	}()
+// run delivers records that are due, until Close; then all, as far as that goes.
+func (h *Hits) run() {
+	defer close(h.done)
 	tick := time.NewTicker(gatherFor / 4)
 	defer tick.Stop()
 	for open := true; open; {
 		select {
 		case <-tick.C:
-			h.flush(h.now().Add(-gatherFor))
+			h.deliver(h.now().Add(-gatherFor), h.stop)
 		case <-h.stop:
-			h.flush(h.now())
 			open = false
 		}
 	}
-	close(h.queue)
-	select {
-	case <-delivered:
-	case <-time.After(postTimeout):
-		cancel()
-		<-delivered
-	}
-	cancel()
-	close(h.done)
-}
-
-// flush queues the records that were begun by then, and forgets those of hours that have passed.
-func (h *Hits) flush(then time.Time) {
+	h.deliver(h.now(), h.ctx.Done())
+	h.giveUp()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for at, r := range h.records {
-		if !r.written && !r.begun.After(then) {
-			r.written = true
-			h.enqueue(r.record)
+	h.lost += h.forget(func(r *held) bool { return !r.done })
+}
+
+// deliver delivers the records that were begun by then. What fails in a way that may pass is tried again after the
+// others, with pauses, until it is delivered, too old, or stop is closed.
+func (h *Hits) deliver(then time.Time, stop <-chan struct{}) {
+	for due := h.due(then); len(due) > 0; due = h.due(then) {
+		for _, at := range due {
+			if h.deliverOne(at) {
+				continue
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(min(firstPause<<min(h.failures-1, 10), maxPause)):
+			}
 		}
-		if r.written && then.Sub(r.begun) > time.Hour {
-			delete(h.records, at)
-		}
+		then = h.later(then)
 	}
 }
 
-func (h *Hits) enqueue(r record) {
+// later is then, or what is due by now when deliveries took a while.
+func (h *Hits) later(then time.Time) time.Time {
+	if now := h.now().Add(-gatherFor); now.After(then) {
+		return now
+	}
+	return then
+}
+
+// due returns the slots of the records that were begun by then and are not delivered, the oldest first, and forgets
+// what is too old.
+func (h *Hits) due(then time.Time) (due []slot) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.forget(func(r *held) bool { return r.done && then.Sub(r.begun) > time.Hour })
+	h.lost += h.forget(func(r *held) bool { return then.Sub(r.begun) > keptFor })
+	for at, r := range h.records {
+		if !r.done && !r.begun.After(then) {
+			due = append(due, at)
+		}
+	}
+	slices.SortFunc(due, func(a, b slot) int {
+		return cmp.Or(h.records[a].begun.Compare(h.records[b].begun), cmp.Compare(a.key.Value, b.key.Value), cmp.Compare(a.host, b.host))
+	})
+	return due
+}
+
+// deliverOne delivers one record. It returns false when that is to be tried again.
+func (h *Hits) deliverOne(at slot) bool {
+	h.mu.Lock()
+	r := h.records[at].record // only run forgets what is not done
+	h.mu.Unlock()
 	line, err := json.Marshal(r)
 	if err != nil { // strings, numbers and times always marshal
 		panic(err)
 	}
-	select {
-	case h.queue <- append(line, '\n'):
-	default:
-		h.lost++
+	passing, err := h.to.deliver(h.ctx, r.ID, append(line, '\n'))
+	h.settle(passing, err)
+	if err != nil && passing {
+		return false
 	}
-}
-
-// deliverAll delivers the queue. It warns when deliveries begin to fail.
-func (h *Hits) deliverAll(ctx context.Context) {
-	failing := false
-	for line := range h.queue {
-		err := h.deliver(ctx, line)
-		if err != nil {
-			h.mu.Lock()
-			h.lost++
-			h.mu.Unlock()
-			if !failing {
-				h.warn(fmt.Errorf("--hits: %w", err))
-			}
-		}
-		failing = err != nil
-	}
-}
-
-// Close writes what has been gathered, waits for posts up to ten seconds, and returns how many records were lost.
-func (h *Hits) Close() (lost int64) {
-	close(h.stop)
-	<-h.done
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.lost
+	h.records[at].done = true
+	if err != nil {
+		h.lost++
+	}
+	return true
 }
 
-// poster returns what posts a record to url, again after a failure that may pass.
-func poster(url string, client *http.Client) func(context.Context, []byte) error {
-	return func(ctx context.Context, line []byte) (err error) {
-		pause := firstPause
-		for try := 0; ; try++ {
-			var again bool
-			if again, err = post(ctx, client, url, line); err == nil || !again || try+1 == maxTries {
-				return err
-			}
-			select {
-			case <-time.After(pause):
-			case <-ctx.Done():
-				return err
-			}
-			pause *= 2
+// settle counts failures, and tells of them when they do not pass, or did not for a while.
+func (h *Hits) settle(passing bool, err error) {
+	if err == nil {
+		h.failures = 0
+		if h.told {
+			h.told = false
+			h.tell(nil)
 		}
+		return
 	}
+	h.failures++
+	if !h.told && (!passing || h.failures >= tellAfter || h.ctx.Err() != nil) {
+		h.told = true
+		h.tell(fmt.Errorf("--hits: %w", err))
+	}
+}
+
+// Close delivers what has been gathered, for ten seconds at most, and returns how many records were lost.
+func (h *Hits) Close() (lost int64) {
+	close(h.stop)
+	end := time.AfterFunc(closeFor, h.giveUp)
+	defer end.Stop()
+	<-h.done
+	return h.Lost()
+}
+
+// A poster posts records to a URL.
+type poster struct {
+	url    string
+	client http.Client
 }
 
 // stay follows no redirect: a hit is for the ears of the one who was named.
 func stay(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// post makes one request; again says that it may succeed later.
-func post(ctx context.Context, client *http.Client, url string, line []byte) (again bool, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(line))
+func (p *poster) deliver(ctx context.Context, _ string, line []byte) (passing bool, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(line))
 	if err != nil {
 		return false, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	resp, err := client.Do(req)
+	resp, err := p.client.Do(req)
 	if err != nil {
 		return true, errors.Unwrap(err) // without the URL, which may hold a token
 	}

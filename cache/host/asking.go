@@ -148,6 +148,7 @@ type BudgetStats struct {
 	Burst     int
 	Left      float64 // tokens
 	LastAsked time.Time
+	Held      time.Time // until when the source wants to be left alone; zero when it does not
 }
 
 // Stats counts what is held, which takes a while for millions of answers.
@@ -201,14 +202,15 @@ func (s *Stats) countAnswers(ctx context.Context, f *file) error {
 
 func (s *Stats) readBudgets(ctx context.Context, f *file, boot string, now time.Duration) error {
 	rows, err := f.read.QueryContext(ctx,
-		`SELECT source, boot, due, taken, per_second, burst FROM budgets ORDER BY source`)
+		`SELECT source, boot, due, taken, per_second, burst, ifnull(until, 0)
+			FROM budgets LEFT JOIN holds USING (source) ORDER BY source`)
 	if err != nil {
 		return err
 	}
 	s.Budgets, err = collect(rows, func(b *BudgetStats) error {
 		var then string
-		var due, taken int64
-		if err := rows.Scan(&b.Source, &then, &due, &taken, &b.PerSecond, &b.Burst); err != nil {
+		var due, taken, until int64
+		if err := rows.Scan(&b.Source, &then, &due, &taken, &b.PerSecond, &b.Burst, &until); err != nil {
 			return err
 		}
 		if b.PerSecond <= 0 || b.Burst < 1 {
@@ -216,6 +218,9 @@ func (s *Stats) readBudgets(ctx context.Context, f *file, boot string, now time.
 		}
 		b.Left = newMeter(b.PerSecond, b.Burst).left(time.Duration(due), now, then == boot)
 		b.LastAsked = time.UnixMilli(taken)
+		if held := time.UnixMilli(until); time.Now().Before(held) {
+			b.Held = held
+		}
 		return nil
 	})
 	return err

@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	// slack is how late a request may come to its source after its token was taken, on this host's account. It is
-	// taken off the burst: else tokens that were taken one by one could be met by the source all at once.
-	slack = 100 * time.Millisecond
+	// minSlack and maxSlack bound [slack].
+	minSlack, maxSlack = 100 * time.Millisecond, time.Second
 
 	// maxJitter bounds by how much processes wait at random after a token came.
 	maxJitter = 250 * time.Millisecond
@@ -25,6 +24,10 @@ const (
 
 	// pausedFor is how long a Budget waits before it looks again whether asking is still paused.
 	pausedFor = time.Second
+
+	// maxHold is the longest time that a source is left alone because it asked for it: a clock that was wrong, or went
+	// back, must not silence it for good.
+	maxHold = 24 * time.Hour
 )
 
 // meter is the generic cell rate algorithm (ITU-T I.371): a token bucket whose whole state is due, the time when it
@@ -35,8 +38,15 @@ type meter struct{ interval, tolerance time.Duration }
 func newMeter(perSecond float64, burst int) meter {
 	const forever = math.MaxInt64 / 8 // so that sums do not overflow
 	interval := min(float64(time.Second)/perSecond, forever)
-	tolerance := min(float64(burst-1)*interval, forever) - float64(slack)
-	return meter{time.Duration(interval), time.Duration(max(tolerance, 0))}
+	tolerance := min(float64(burst-1)*interval, forever)
+	return meter{time.Duration(interval), time.Duration(max(tolerance-slack(tolerance), 0))}
+}
+
+// slack is how late a request may come to its source after its token was taken, on this host's account (it is busy, the
+// connection slow): a third of the time that a burst is ahead. It is taken off the burst: else tokens that were taken one
+// by one could be met by the source all at once.
+func slack(tolerance float64) float64 {
+	return max(float64(minSlack), min(tolerance/3, float64(maxSlack)))
 }
 
 // empty is the due, from now on, of a bucket without any token.
@@ -195,6 +205,10 @@ func (b *Budget) take(tx *sql.Tx, t *taking) error {
 	}
 	next, wait := b.meter.admit(due, now)
 	t.due = next
+	if held, err := b.held(tx, t.now); err != nil || held > 0 {
+		t.grant, t.wait = cache.NotYet, held
+		return err
+	}
 	if wait > 0 {
 		t.grant, t.wait = cache.NotYet, wait
 		return b.refuse(tx, t, boot, now, next)
@@ -231,9 +245,33 @@ func (b *Budget) due(tx *sql.Tx, t *taking, boot string, now time.Duration) (tim
 	return r.due, nil
 }
 
+// held returns how long the source wants to be left alone.
+func (b *Budget) held(tx *sql.Tx, now time.Time) (time.Duration, error) {
+	var until int64
+	err := tx.QueryRow(`SELECT until FROM holds WHERE source = ?`, b.source).Scan(&until)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	if held := time.UnixMilli(until).Sub(now); held <= maxHold {
+		return max(held, 0), err
+	}
+	return 0, err
+}
+
+// Hold gives nobody on the host a token until then, which is at most a day away: the source has asked to be left alone.
+// Nothing shortens it, and it outlives the process.
+func (b *Budget) Hold(until time.Time) {
+	_ = b.state.write(func(f *file) error { // it says so itself when it fails
+		_, err := f.write.Exec(`INSERT INTO holds VALUES (?1, ?2) ON CONFLICT (source) DO UPDATE SET until = ?2
+			WHERE until < ?2 OR until > ?3`, b.source, until.UnixMilli(), time.Now().Add(maxHold).UnixMilli())
+		return err
+	})
+}
+
+// firstDue returns when a bucket will be full that has no state yet.
 func (b *Budget) firstDue(tx *sql.Tx, now time.Duration) (time.Duration, error) {
 	var lost bool
-	if err := tx.QueryRow(`SELECT count(*) > 0 FROM marks WHERE name = ?`, markDamaged).Scan(&lost); err != nil || !lost {
+	if err := tx.QueryRow(`SELECT count(*) > 0 FROM marks WHERE name = ?`, markLost).Scan(&lost); err != nil || !lost {
 		return 0, err
 	}
 	return now + b.meter.empty(), nil

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,7 +81,7 @@ func TestMeter(t *testing.T) {
 		late := slices.Clone(times)
 		for i := range late { // requests that are late on their way, but for a burst that has no room for it
 			if m.tolerance > 0 {
-				late[i] += time.Duration(rng.Int64N(int64(slack)))
+				late[i] += time.Duration(rng.Int64N(int64(slack(float64(burst-1) * float64(m.interval)))))
 			}
 		}
 		slices.Sort(late)
@@ -156,7 +157,7 @@ func TestBudgetOutlivesProcesses(t *testing.T) {
 	if asked != 4 { // the fifth comes a moment later
 		t.Errorf("%d requests at once in ten runs, with a burst of 5", asked)
 	}
-	c.since += slack
+	c.since += maxSlack
 	if grant := openFake(t, dir, c).Budget("one", 0.1, 5).Take(question(99), c.now()); grant != cache.Granted {
 		t.Errorf("the fifth: %v", grant)
 	}
@@ -358,6 +359,32 @@ func TestStats(t *testing.T) {
 	}
 }
 
+// Processes that write at the same time wait for each other: none of them takes that for trouble.
+func TestWritersWaitForEachOther(t *testing.T) {
+	const processes, takes = 4, 40
+	dir := t.TempDir()
+	var working sync.WaitGroup
+	for p := range processes {
+		s, err := Open(dir, Options{OnTrouble: func(err error) { t.Errorf("process %d: %v", p, err) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		b := s.Budget("crowd", 1e6, 1e6)
+		working.Go(func() {
+			for n := range takes {
+				key := question(1000*p + n)
+				if grant := b.Take(key, time.Now()); grant != cache.Granted {
+					t.Errorf("process %d: grant %d for question %d", p, grant, n)
+				}
+				s.Put(key, answerNow("crowd", 1))
+				b.Done(key, "benign", time.Now())
+			}
+		})
+	}
+	working.Wait()
+}
+
 // The budget of a file that was lost is empty at first, and fills.
 func TestBudgetOfLostFile(t *testing.T) {
 	dir := t.TempDir()
@@ -372,6 +399,61 @@ func TestBudgetOfLostFile(t *testing.T) {
 	clock.since += 2 * time.Second
 	if grant := b.Take(question(0), clock.now()); grant != cache.Granted {
 		t.Errorf("grant %d after two tokens' time, want one", grant)
+	}
+}
+
+// A folder that is removed while processes ask gives nobody another burst.
+func TestBudgetOfRemovedFolder(t *testing.T) {
+	dir, clock := t.TempDir(), &fakeClock{boot: "a", since: time.Hour}
+	first, second := openFake(t, dir, clock).Budget("crowd", 1, 5), openFake(t, dir, clock).Budget("crowd", 1, 5)
+	for n := range 4 {
+		if grant := first.Take(question(n), clock.now()); grant != cache.Granted {
+			t.Fatalf("question %d: grant %d", n, grant)
+		}
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	for n, b := range []*Budget{second, first} {
+		if grant := b.Take(question(10+n), clock.now()); grant != cache.NotYet {
+			t.Errorf("process %d: grant %d once the folder was removed, want none", n, grant)
+		}
+	}
+	clock.since += 2 * time.Second
+	if grant := first.Take(question(20), clock.now()); grant != cache.Granted {
+		t.Errorf("grant %d after two tokens' time, want one", grant)
+	}
+}
+
+// What a source wants is heard by all processes, and by those that start later.
+func TestHold(t *testing.T) {
+	dir, clock := t.TempDir(), &fakeClock{boot: "a", since: time.Since(dawn)}
+	first, other := openFake(t, dir, clock).Budget("crowd", 1, 5), openFake(t, dir, clock).Budget("other", 1, 5)
+	first.Hold(clock.now().Add(time.Hour))
+	first.Hold(clock.now().Add(time.Minute)) // does not shorten it
+	later := openFake(t, dir, clock)
+	second := later.Budget("crowd", 1, 5)
+	for name, b := range map[string]*Budget{"first": first, "second": second} {
+		if grant := b.Take(question(1), clock.now()); grant != cache.NotYet || b.Delay(clock.now()) < 59*time.Minute {
+			t.Errorf("%s: grant %d, next try in %v", name, grant, b.Delay(clock.now()))
+		}
+	}
+	if grant := other.Take(question(2), clock.now()); grant != cache.Granted {
+		t.Errorf("another source: grant %d", grant)
+	}
+	if stats, err := later.Stats(t.Context()); err != nil || len(stats.Budgets) != 1 || !stats.Budgets[0].Held.IsZero() {
+		t.Errorf("stats %+v, %v", stats.Budgets, err)
+	}
+	clock.since += time.Hour + time.Second
+	if grant := second.Take(question(1), clock.now()); grant != cache.Granted {
+		t.Errorf("after it: grant %d", grant)
+	}
+	if stats, err := later.Stats(t.Context()); err != nil || len(stats.Budgets) != 2 || stats.Budgets[0].Held.IsZero() {
+		t.Errorf("stats %+v, %v", stats.Budgets, err)
+	}
+	clock.since -= 48 * time.Hour
+	if grant := second.Take(question(3), clock.now()); grant != cache.NotYet || second.Delay(clock.now()) > time.Hour {
+		t.Errorf("the clock went back two days: grant %d, next try in %v", grant, second.Delay(clock.now()))
 	}
 }
 

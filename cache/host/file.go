@@ -33,7 +33,10 @@ const (
 // ErrNewer says that the file was written by a later version of iocpipe, and is left alone.
 var ErrNewer = errors.New("written by a newer iocpipe")
 
-var errForeign = errors.New("not an iocpipe state file")
+var (
+	errForeign = errors.New("not an iocpipe state file")
+	errDamaged = damaged("found while it was used")
+)
 
 // steps lead from an empty file to the newest version; user_version counts those that were taken. New ones are added
 // at the end, and none is ever changed or takes away what earlier versions use: their processes may be running on.
@@ -41,7 +44,7 @@ var errForeign = errors.New("not an iocpipe state file")
 // The ids of answers, relations and removed grow with each write, so that they tell what is new as well as what is
 // oldest. Times are Unix milliseconds, but for leases and budgets: see [clock].
 var steps = []string{`
-CREATE TABLE answers (
+CREATE TABLE IF NOT EXISTS answers (
 	id      INTEGER PRIMARY KEY AUTOINCREMENT,
 	type    TEXT NOT NULL,
 	value   TEXT NOT NULL,
@@ -53,7 +56,7 @@ CREATE TABLE answers (
 	report  TEXT NOT NULL, -- a report line
 	UNIQUE (value, type, source)
 ) STRICT;
-CREATE TABLE relations (
+CREATE TABLE IF NOT EXISTS relations (
 	id     INTEGER PRIMARY KEY AUTOINCREMENT,
 	type   TEXT NOT NULL,
 	value  TEXT NOT NULL,
@@ -62,14 +65,14 @@ CREATE TABLE relations (
 	seen   INTEGER NOT NULL, -- 0: not known
 	UNIQUE (value, type)
 ) STRICT;
-CREATE INDEX relations_answer ON relations (answer);
-CREATE TABLE removed (
+CREATE INDEX IF NOT EXISTS relations_answer ON relations (answer);
+CREATE TABLE IF NOT EXISTS removed (
 	id    INTEGER PRIMARY KEY AUTOINCREMENT,
 	type  TEXT NOT NULL,
 	value TEXT NOT NULL,
 	at    INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE asked (
+CREATE TABLE IF NOT EXISTS asked (
 	id      INTEGER PRIMARY KEY AUTOINCREMENT,
 	at      INTEGER NOT NULL,
 	type    TEXT NOT NULL,
@@ -79,7 +82,7 @@ CREATE TABLE asked (
 	outcome TEXT NOT NULL, -- empty: in flight, or its process died
 	took    INTEGER NOT NULL -- milliseconds
 ) STRICT;
-CREATE TABLE leases (
+CREATE TABLE IF NOT EXISTS leases (
 	type   TEXT NOT NULL,
 	value  TEXT NOT NULL,
 	owner  TEXT NOT NULL,
@@ -87,7 +90,7 @@ CREATE TABLE leases (
 	until  INTEGER NOT NULL,
 	PRIMARY KEY (value, type)
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE budgets (
+CREATE TABLE IF NOT EXISTS budgets (
 	source     TEXT PRIMARY KEY,
 	boot       TEXT NOT NULL,
 	due        INTEGER NOT NULL, -- nanoseconds: when the bucket will be full
@@ -98,17 +101,22 @@ CREATE TABLE budgets (
 	per_second REAL NOT NULL,
 	burst      INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE health (
+CREATE TABLE IF NOT EXISTS health (
 	source TEXT PRIMARY KEY,
 	up     INTEGER NOT NULL,
 	note   TEXT NOT NULL,
 	at     INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE TABLE marks (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS marks (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+`, `
+CREATE TABLE IF NOT EXISTS holds ( -- sources that asked to be left alone
+	source TEXT PRIMARY KEY,
+	until  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 `}
 
-// markDamaged is in marks when a damaged file was there before, whose budgets nobody knows.
-const markDamaged = "damaged"
+// markLost is in marks when a file was there before that is damaged or gone, whose budgets nobody knows.
+const markLost = "damaged"
 
 // file is an open file.
 type file struct {
@@ -118,31 +126,37 @@ type file struct {
 	read  *sql.DB
 }
 
-// openFile opens the file in dir. When damaged is not nil, and still the file there, it is set aside first.
-func openFile(dir string, damaged os.FileInfo, tell func(error)) (*file, error) {
+// openFile opens the file in dir. When damaged is not nil, and still the file there, it is set aside first. again says
+// that there was a file before.
+func openFile(dir string, damaged os.FileInfo, again bool, tell func(error)) (*file, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	unlock := lockFolder(dir) // two processes must not both set aside, or both begin
 	defer unlock()
 	path := filepath.Join(dir, FileName)
-	var f *file
-	var err error
-	if info, e := os.Stat(path); damaged != nil && e == nil && os.SameFile(info, damaged) {
-		err = errors.New("damaged")
-	} else if f, err = connect(path); err == nil || !isDamage(err) {
-		return f, err
+	f, err := connectUnless(path, damaged)
+	if isDamage(err) {
+		aside, e := setAside(path, time.Now())
+		if e != nil {
+			return nil, errors.Join(err, e)
+		}
+		tell(fmt.Errorf("%w: set aside as %s, and begun anew", err, filepath.Base(aside)))
+		f, err = connect(path)
+		again = true
 	}
-	aside, e := setAside(path, time.Now())
-	if e != nil {
-		return nil, errors.Join(err, e)
+	if err == nil && again {
+		_, err = f.write.Exec(`INSERT OR IGNORE INTO marks VALUES (?)`, markLost)
 	}
-	tell(fmt.Errorf("%s: %w: set aside as %s, and begun anew", path, err, filepath.Base(aside)))
-	if f, err = connect(path); err != nil {
-		return nil, err
-	}
-	_, err = f.write.Exec(`INSERT OR IGNORE INTO marks VALUES (?)`, markDamaged)
 	return f, err
+}
+
+// connectUnless is connect, unless the file at path is the one that is known to be damaged.
+func connectUnless(path string, known os.FileInfo) (*file, error) {
+	if info, err := os.Stat(path); known != nil && err == nil && os.SameFile(info, known) {
+		return nil, fmt.Errorf("%s: %w", path, errDamaged)
+	}
+	return connect(path)
 }
 
 // connect opens the file at path, creates or upgrades it.
@@ -286,9 +300,13 @@ func (d damaged) Error() string { return "damaged: " + string(d) }
 // isDamage reports whether err says that the file is damaged, or not ours.
 func isDamage(err error) bool {
 	var found damaged
-	code := sqliteCode(err)
-	return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB || errors.Is(err, errForeign) ||
-		errors.As(err, &found)
+	switch sqliteCode(err) {
+	case sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB:
+		return true
+	case sqlite3.SQLITE_ERROR: // which says all kinds of things
+		return strings.Contains(err.Error(), "no such table") || strings.Contains(err.Error(), "no such column")
+	}
+	return errors.Is(err, errForeign) || errors.As(err, &found)
 }
 
 // isCanceled reports whether err only says that somebody stopped waiting.

@@ -3,6 +3,7 @@ package host
 import (
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -192,6 +193,23 @@ func TestDamageIsMetLater(t *testing.T) {
 	}
 }
 
+// A file that lacks a table is damaged, though every page of it is whole.
+func TestLackingTableIsDamage(t *testing.T) {
+	dir := t.TempDir()
+	var told troubles
+	s := openTest(t, dir, Options{OnTrouble: told.tell})
+	if _, err := raw(t, dir).Exec(`DROP TABLE answers`); err != nil {
+		t.Fatal(err)
+	}
+	s.Put(ip("203.0.113.1"), answerNow("one", -1))
+	if err := s.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := s.Get(ip("203.0.113.1")); !ok || len(setAsideFiles(t, dir)) == 0 || len(told.told()) == 0 {
+		t.Errorf("set aside %v, told %v", setAsideFiles(t, dir), told.told())
+	}
+}
+
 func TestReplacedFile(t *testing.T) {
 	dir := t.TempDir()
 	s := openTest(t, dir, Options{})
@@ -235,10 +253,10 @@ func TestUpgrade(t *testing.T) {
 	next := append(steps[:len(steps):len(steps)], `ALTER TABLE answers ADD COLUMN note TEXT NOT NULL DEFAULT 'none'`)
 	broken := append(next[:len(next):len(next)], `CREATE TABLE more (id) STRICT`)
 	f := &file{path: s.path(), write: raw(t, dir)}
-	if err := f.prepare(broken); err == nil || !strings.Contains(err.Error(), "version 3") {
+	if err := f.prepare(broken); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("version %d", len(broken))) {
 		t.Errorf("a step that fails: %v", err)
 	}
-	if got := queryOne(t, f.write, `SELECT user_version FROM pragma_user_version`); got != "1" {
+	if got := queryOne(t, f.write, `SELECT user_version FROM pragma_user_version`); got != fmt.Sprint(len(steps)) {
 		t.Errorf("after a step that failed: version %s", got)
 	}
 	for range 2 {
@@ -247,12 +265,36 @@ func TestUpgrade(t *testing.T) {
 		}
 	}
 	got := queryOne(t, f.write, `SELECT user_version || ' ' || value || ' ' || note FROM pragma_user_version, answers`)
-	if got != "2 203.0.113.1 none" {
+	if got != fmt.Sprintf("%d 203.0.113.1 none", len(next)) {
 		t.Errorf("after the upgrade: %s", got)
 	}
 	s.Put(ip("203.0.113.2"), answerNow("one", -1))
 	if err := s.Flush(); err != nil {
 		t.Errorf("a process of the old version cannot go on: %v", err)
+	}
+}
+
+// TestUpgradeFromFirst opens a file as the first version left it.
+func TestUpgradeFromFirst(t *testing.T) {
+	dir := t.TempDir()
+	old := &file{path: filepath.Join(dir, FileName), write: raw(t, dir)}
+	if err := create(old.path); err != nil {
+		t.Fatal(err)
+	}
+	if err := old.prepare(steps[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := old.write.Exec(`INSERT INTO answers (type, value, source, origin, verdict, fetched, expires, report)
+		VALUES ('ip', '203.0.113.1', 'crowd', 'threatcrowd', 'none', 1, 2, '{"response_code":"0"}')`); err != nil {
+		t.Fatal(err)
+	}
+	s := openTest(t, dir, Options{})
+	if held, ok := s.Get(ip("203.0.113.1")); !ok || held.Answers[0].Source != "crowd" {
+		t.Errorf("after the upgrade: %+v", held)
+	}
+	s.Budget("crowd", 1, 5).Hold(time.Now().Add(time.Hour))
+	if got := queryOne(t, old.write, `SELECT count(*) FROM holds`); got != "1" {
+		t.Errorf("%s holds, want 1", got)
 	}
 }
 
@@ -383,5 +425,18 @@ func TestSizeIsBounded(t *testing.T) {
 	}
 	if _, ok := s.Get(names[len(names)-1]); !ok {
 		t.Error("the newest is gone")
+	}
+}
+
+func TestAlone(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "not", "there")
+	first, second := Alone(dir), Alone(dir)
+	for range 2 {
+		if !first() || second() {
+			t.Error("not the first alone")
+		}
+	}
+	if elsewhere := Alone(t.TempDir()); !elsewhere() {
+		t.Error("not alone in another folder")
 	}
 }

@@ -3,7 +3,10 @@
 package host
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
+	"sync"
 	"syscall"
 )
 
@@ -17,4 +20,40 @@ func lockFolder(dir string) (unlock func()) {
 	for syscall.Flock(int(folder.Fd()), syscall.LOCK_EX) == syscall.EINTR {
 	}
 	return func() { _ = folder.Close() }
+}
+
+// Alone returns a function that reports whether this process is the only one of those that were told to share dir and
+// cannot use it: it holds the lock of the folder, or of the nearest one above that is there, until its end. Where folders
+// cannot be locked, each is alone.
+func Alone(dir string) func() bool {
+	var mu sync.Mutex
+	var held *os.File
+	return func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if held != nil {
+			return true
+		}
+		folder, err := nearest(dir)
+		if err != nil {
+			return true
+		}
+		if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+			_ = folder.Close() // it holds nothing
+			return false
+		}
+		held = folder
+		return true
+	}
+}
+
+// nearest opens dir, or the nearest folder above that is there.
+func nearest(dir string) (*os.File, error) {
+	for {
+		folder, err := os.Open(dir)
+		if err == nil || dir == filepath.Dir(dir) {
+			return folder, err
+		}
+		dir = filepath.Dir(dir)
+	}
 }

@@ -78,7 +78,7 @@ func open(dir string, opt Options, clock clock) (*State, error) {
 	if opt.OnTrouble == nil {
 		opt.OnTrouble = func(error) {}
 	}
-	f, err := openFile(dir, nil, opt.OnTrouble)
+	f, err := openFile(dir, nil, false, opt.OnTrouble)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ func (s *State) reopen(old *file, damaged bool) error {
 		}
 	}
 	var err error
-	s.file, err = openFile(s.dir, aside, s.opt.OnTrouble)
+	s.file, err = openFile(s.dir, aside, true, s.opt.OnTrouble)
 	return err
 }
 

@@ -178,6 +178,9 @@ func printStateStats(ctx context.Context, con console, s *host.State) error {
 	for _, b := range stats.Budgets {
 		fmt.Fprintf(w, "budget of %s: %.1f of %d questions left, one more every %s\n", annotate.Safe(b.Source), b.Left, b.Burst,
 			time.Duration(float64(time.Second)/b.PerSecond).Round(time.Millisecond))
+		if !b.Held.IsZero() {
+			fmt.Fprintf(w, "source %s wants to be left alone until %s\n", annotate.Safe(b.Source), b.Held.UTC().Format(time.RFC3339))
+		}
 	}
 	for _, h := range stats.Health {
 		state := "up"

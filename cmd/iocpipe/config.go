@@ -28,6 +28,9 @@ type sourceConfig struct {
 	CA      string `yaml:"ca"`
 	Timeout string `yaml:"timeout"`
 
+	KeyFile   string `yaml:"key-file"`  // of otx:, instead of OTX_API_KEY
+	Threshold int    `yaml:"threshold"` // of otx:, how many pulses it takes to call something malicious
+
 	TTLMalicious days `yaml:"ttl-malicious"`
 	TTLKnown     days `yaml:"ttl-known"`
 	TTLUnknown   days `yaml:"ttl-unknown"`
@@ -44,6 +47,9 @@ func settle(cmd *cobra.Command) (sources []sourceConfig, err error) {
 	given := make(map[string]bool)
 	flags.Visit(func(f *pflag.Flag) { given[f.Name] = true })
 	flags.VisitAll(func(f *pflag.Flag) {
+		if isCommand(f.Name) {
+			return
+		}
 		name := envPrefix + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		value := os.Getenv(name)
 		if value == "" || given[f.Name] || err != nil {
@@ -63,6 +69,9 @@ func settle(cmd *cobra.Command) (sources []sourceConfig, err error) {
 	}
 	return readConfig(cmd, path, given)
 }
+
+// isCommand reports whether a flag asks for something else to be done, which is not a setting.
+func isCommand(name string) bool { return name == "help" || name == "version" }
 
 // setAll sets f to the values: all of them when it may be repeated, else to the list they were cut from.
 func setAll(f *pflag.Flag, values []string) error {
@@ -96,9 +105,14 @@ func readConfig(cmd *cobra.Command, path string, given map[string]bool) (sources
 	if top.Kind != yaml.MappingNode {
 		return nil, usagef("--config %s:%d: not a list of settings, such as max-line: 4096", path, top.Line)
 	}
+	seen := make(map[string]bool)
 	for i := 0; i+1 < len(top.Content); i += 2 {
 		key, value := top.Content[i], top.Content[i+1]
+		again := seen[key.Value]
+		seen[key.Value] = true
 		switch {
+		case again:
+			err = fmt.Errorf("%s is set twice", key.Value)
 		case key.Value == "sources":
 			sources, err = readSources(value)
 		case cmd.Flags().Lookup(key.Value) == nil && cmd.Root().Flags().Lookup(key.Value) != nil:
@@ -141,7 +155,7 @@ func readSources(node *yaml.Node) (sources []sourceConfig, err error) {
 	if node.Kind != yaml.SequenceNode {
 		return nil, errors.New("sources: not a list")
 	}
-	known := []string{"intel", "name", "rate", "burst", "types", "proxy", "ca", "timeout", "ttl-malicious", "ttl-known", "ttl-unknown"}
+	known := []string{"intel", "name", "rate", "burst", "types", "proxy", "ca", "timeout", "key-file", "threshold", "ttl-malicious", "ttl-known", "ttl-unknown"}
 	for _, entry := range node.Content {
 		for i := 0; i+1 < len(entry.Content); i += 2 {
 			if name := entry.Content[i]; entry.Kind == yaml.MappingNode && !slices.Contains(known, name.Value) {
@@ -162,7 +176,7 @@ func readSources(node *yaml.Node) (sources []sourceConfig, err error) {
 
 func setFromNode(flags *pflag.FlagSet, given map[string]bool, name string, node *yaml.Node) error {
 	f := flags.Lookup(name)
-	if f == nil || name == "config" || name == "help" {
+	if f == nil || name == "config" || isCommand(name) {
 		return fmt.Errorf("unknown setting %q", name)
 	}
 	if given[name] || node.Tag == "!!null" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -31,6 +32,7 @@ type elasticFlags struct {
 	ca, cert, key, flavor           string
 	insecure, noGzip                bool
 	timeout, giveUp                 time.Duration
+	bulkBytes, bulkItems            int
 }
 
 func (f *elasticFlags) add(flags *pflag.FlagSet) {
@@ -46,6 +48,8 @@ func (f *elasticFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.flavor, "es-flavor", "auto", "elasticsearch, opensearch (also for the Wazuh Indexer), or auto: what the server says")
 	flags.BoolVar(&f.noGzip, "es-no-gzip", false, "do not compress requests")
 	flags.DurationVar(&f.timeout, "es-timeout", elastic.DefaultTimeout, "how long one request may take")
+	flags.IntVar(&f.bulkBytes, "es-bulk-bytes", elastic.DefaultMaxBytes, "`BYTES` of documents in one request, before compression; a larger document goes alone")
+	flags.IntVar(&f.bulkItems, "es-bulk-items", elastic.DefaultMaxItems, "documents in one request")
 	flags.DurationVar(&f.giveUp, "es-give-up", 0, "end with 1 when nothing was taken for this long; 0 waits for ever")
 }
 
@@ -61,6 +65,8 @@ func (f *elasticFlags) validate() error {
 		return usagef("--es-password-file: --es-user is missing")
 	case f.timeout <= 0:
 		return usagef("--es-timeout %s: must be above 0", f.timeout)
+	case f.bulkBytes < 1 || f.bulkItems < 1:
+		return usagef("--es-bulk-bytes %d, --es-bulk-items %d: must be at least 1", f.bulkBytes, f.bulkItems)
 	case f.giveUp < 0:
 		return usagef("--es-give-up %s: must not be negative", f.giveUp)
 	}
@@ -173,7 +179,12 @@ type elasticOutput struct {
 	reached   func(filter.Position) // is told what is safe; may be nil
 
 	ctx  context.Context // done when waiting for the server is to end
-	stop context.CancelFunc
+	stop context.CancelCauseFunc
+	keep bool   // what the server does not take any more is kept: the input cannot be read again
+	quit func() // ends the reading
+
+	giveUp time.Duration // as of the flag
+	over   error         // why the server takes no more, while what was read is kept
 
 	indices  sync.Map   // elastic.Mapping by index, as far as they were looked at
 	looking  sync.Mutex // held while an index is looked at
@@ -196,24 +207,35 @@ func (f *indexFlags) openElastic(stream *stream, dir string, again bool) (*elast
 	if err != nil {
 		return nil, err
 	}
-	o := &elasticOutput{client: client, letters: letters, stream: stream}
-	o.ctx, o.stop = context.WithCancel(context.Background())
+	o := &elasticOutput{client: client, letters: letters, stream: stream, keep: !again}
+	o.ctx, o.stop = context.WithCancelCause(context.Background())
+	o.giveUp = f.server.giveUp
 	o.documents = &filter.Documents{Index: name, TimeFields: f.timeFields, IDField: f.idField, Flat: o.isFlat}
 	o.documents.Host, _ = os.Hostname() // without one, events have no host
 	o.bulk = client.NewBulk(elastic.BulkOptions{
-		GiveUp: f.server.giveUp, DeadLetters: letters.Add, KeepUnsent: !again, Waiting: o.waits, Refused: o.refused,
+		MaxBytes: f.server.bulkBytes, MaxItems: f.server.bulkItems, GiveUp: f.server.giveUp, DeadLetters: letters.Add, KeepUnsent: o.keep, Waiting: o.waits, Refused: o.refused,
 	})
 	return o, nil
 }
 
-// stopWith ends the waiting for the server a while after ctx is done.
-func (o *elasticOutput) stopWith(ctx context.Context) {
-	context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, o.stop) })
+// stopWith ends the waiting for the server a while after ctx is done. quit, by which the output can end the reading, makes it so.
+func (o *elasticOutput) stopWith(ctx context.Context, quit func()) {
+	o.quit = quit
+	context.AfterFunc(ctx, func() { time.AfterFunc(stopGrace, func() { o.stop(errInterrupted) }) })
 }
 
-// Write adds the documents of a block. It waits while the server takes none.
+// Write adds the documents of a block. It waits while the server takes none. When it takes no more for good, the reading
+// ends, and what was read of an input that cannot be read again is kept.
 func (o *elasticOutput) Write(p []byte) (int, error) {
-	if err := o.bulk.Add(o.ctx, p); err != nil {
+	err := o.bulk.Add(o.ctx, p)
+	switch {
+	case err == nil:
+	case o.keep && o.quit != nil && !errors.Is(err, elastic.ErrNotKept):
+		if o.over == nil {
+			o.over = err
+			o.quit()
+		}
+	default:
 		return 0, o.named(err)
 	}
 	return len(p), nil
@@ -228,25 +250,31 @@ func (o *elasticOutput) Reached(at filter.Position) {
 
 func (o *elasticOutput) passOn(reached func(filter.Position)) { o.reached = reached }
 
+// info is that of the dead letters, which a pattern of inputs may match.
+func (o *elasticOutput) info() fs.FileInfo {
+	info, err := os.Stat(o.letters.Path())
+	if err != nil {
+		return nil
+	}
+	return info
+}
+
 // Reopen has nothing to reopen.
 func (o *elasticOutput) Reopen() error { return nil }
 
 // Close waits until every document has its final outcome.
 func (o *elasticOutput) Close() (err error) {
 	o.counts, err = o.bulk.Close(o.ctx)
-	o.stop()
+	o.stop(nil)
 	if err != nil {
-		err = o.named(fmt.Errorf("%s documents were not sent (or the answer did not come): %w", thousands(o.counts.Unsent), err))
+		err = o.named(fmt.Errorf("%s documents were not sent, or no answer came: %w", thousands(o.counts.Unsent), err))
 	}
 	return errors.Join(err, o.letters.Close())
 }
 
-func (o *elasticOutput) named(err error) error {
-	if errors.Is(err, context.Canceled) {
-		err = errors.New("interrupted while the server took nothing")
-	}
-	return fmt.Errorf("%s: %w", toElastic, err)
-}
+func (o *elasticOutput) named(err error) error { return fmt.Errorf("%s: %w", toElastic, err) }
+
+var errInterrupted = errors.New("interrupted while the server took nothing")
 
 // waits says that documents wait for the server, or, with nil, that it takes them again.
 func (o *elasticOutput) waits(err error) {
@@ -282,11 +310,12 @@ func (o *elasticOutput) look(index string) elastic.Mapping {
 	if m, ok := o.indices.Load(index); ok {
 		return m.(elastic.Mapping)
 	}
-	waited := false
+	waited, began := false, time.Now()
 	for {
 		m, note, err := o.client.Prepare(o.ctx, index)
-		if err == nil || errors.Is(err, elastic.ErrUnknownServer) {
-			if waited {
+		over := o.giveUp > 0 && time.Since(began) > o.giveUp
+		if err == nil || over || elastic.Final(err) { // of which the first request for documents will tell
+			if waited && err == nil {
 				o.waits(nil)
 			}
 			o.tell(m, note)
@@ -325,11 +354,11 @@ func (o *elasticOutput) report(w io.Writer, stats bool) {
 	if c.DeadLetters > 0 || c.Unsent > 0 || stats {
 		fmt.Fprintf(w, "iocpipe: elasticsearch: %s documents: %s indexed, %s there already, %s dead letters", thousands(c.Added),
 			thousands(c.Indexed), thousands(c.Duplicates), thousands(c.DeadLetters))
-		if c.DeadLetters > 0 {
-			fmt.Fprintf(w, " in %s (iocpipe replay sends them again)", o.letters.Path())
-		}
 		if c.Unsent > 0 {
 			fmt.Fprintf(w, ", %s without an outcome", thousands(c.Unsent))
+		}
+		if c.DeadLetters > 0 || c.Unsent > 0 && o.keep {
+			fmt.Fprintf(w, " in %s (iocpipe replay sends them again)", o.letters.Path())
 		}
 		fmt.Fprintln(w)
 	}
@@ -343,6 +372,9 @@ func (o *elasticOutput) report(w io.Writer, stats bool) {
 func (o *elasticOutput) unbalanced(lines int64) error {
 	c := o.counts
 	missing := lines + o.documents.Parts.Load() - c.Indexed - c.Duplicates - c.DeadLetters
+	if o.keep {
+		missing -= c.Unsent
+	}
 	if missing == 0 {
 		return nil
 	}

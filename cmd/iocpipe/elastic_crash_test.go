@@ -59,8 +59,8 @@ func (g *growing) rotate(t *testing.T, file *os.File, number int) *os.File {
 	return file
 }
 
-// count asks a node how many documents it holds for a target.
-func count(t *testing.T, url, target string) int {
+// countOf asks a node how many documents it holds for a target.
+func countOf(t *testing.T, url, target string) int {
 	t.Helper()
 	if status, _ := elastictest.Call(t, "POST", url+"/"+target+"/_refresh", ""); status != 200 {
 		return 0
@@ -99,9 +99,9 @@ func checkOnce(t *testing.T, url, target string, n int) {
 func awaitAll(t *testing.T, p *program, url, target string, n int) {
 	t.Helper()
 	end := time.Now().Add(2 * time.Minute)
-	for count(t, url, target) < n {
+	for countOf(t, url, target) < n {
 		if time.Now().After(end) {
-			t.Fatalf("%d of %d documents; stderr: %s", count(t, url, target), n, &p.err)
+			t.Fatalf("%d of %d documents; stderr: %s", countOf(t, url, target), n, &p.err)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -144,7 +144,7 @@ func TestElasticNodeKills(t *testing.T) {
 	done := log.grow(t, n, n/3)
 	p := start(t, append(toNode(node.URL, "events", "--state", filepath.Join(dir, "state"), "--follow"), log.path)...)
 	for range 2 {
-		p.until("more documents", func() bool { return count(t, node.URL, "events") > 0 })
+		p.until("more documents", func() bool { return countOf(t, node.URL, "events") > 0 })
 		time.Sleep(time.Duration(rand.IntN(300)) * time.Millisecond)
 		node.Kill()
 		time.Sleep(time.Duration(rand.IntN(1000)) * time.Millisecond)
@@ -176,7 +176,7 @@ func TestElasticFullDisk(t *testing.T) {
 		case <-time.After(2 * time.Minute):
 		}
 		p.end(0)
-		if got := count(t, url, name); got != 100 {
+		if got := countOf(t, url, name); got != 100 {
 			t.Errorf("%d documents", got)
 		}
 	})

@@ -235,6 +235,24 @@ func TestElasticNotLetIn(t *testing.T) {
 	}
 }
 
+// What was read of a pipe when nothing is taken any more is kept, to the last line.
+func TestElasticGivesUp(t *testing.T) {
+	s := newBulkServer(t)
+	s.Close()
+	dead := filepath.Join(t.TempDir(), "dead.ndjson")
+	const lines = 30_000
+	code, _, stderr := runWith(t, strings.Repeat("a line\n", lines), "--intel", testIntel, "--to", "elasticsearch", "--es-url", s.URL,
+		"--es-give-up", "1s", "--dead-letter", dead)
+	letters, _ := os.ReadFile(dead)
+	if n := bytes.Count(letters, []byte("\n")); code != exitFailed || n != lines || !strings.Contains(stderr, "30,000 without an outcome in "+dead) {
+		t.Fatalf("exit %d, %d kept: %s", code, n, stderr)
+	}
+	up := newBulkServer(t)
+	if code, out, stderr := runWith(t, "", "replay", "--es-url", up.URL, dead); code != exitOK || len(up.documents) != lines {
+		t.Errorf("exit %d: %s%s", code, out, stderr)
+	}
+}
+
 func TestElasticUsage(t *testing.T) {
 	for _, c := range []struct {
 		args []string

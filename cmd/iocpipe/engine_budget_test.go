@@ -2,8 +2,11 @@ package main
 
 import (
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,8 +51,8 @@ func stalls() (end func() time.Duration) {
 	}
 }
 
-// feed gives a program lines with addresses that nobody has met, until its end.
-func feed(p *program, next *atomic.Int64) {
+// feedLines gives a program lines with addresses that nobody has met, until its end.
+func feedLines(p *program, next *atomic.Int64) {
 	for {
 		select {
 		case <-p.ended:
@@ -88,7 +91,7 @@ func killAndCount(t *testing.T) float64 {
 	var next atomic.Int64
 	begin := func() *program {
 		p := start(t, "--intel", source.URL, "--state", dir, "--rate", "50/s", "--burst", strconv.Itoa(burst), "--quiet")
-		go feed(p, &next)
+		go feedLines(p, &next)
 		return p
 	}
 	late := stalls()
@@ -142,5 +145,32 @@ func TestBudgetOfCrashLoop(t *testing.T) {
 	iocpipe(t, 0, lines(5000, 20), "--intel", source.URL, "--state", dir, "--rate", "1/1h", "--burst", "5")
 	if n := len(source.Asked()); n > 5 {
 		t.Errorf("%d questions, where one burst of 5 was allowed", n)
+	}
+}
+
+// Processes whose state cannot be used have no more than one budget in all, and no burst by starting again.
+func TestBudgetWithoutState(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	source := lookuptest.NewServer(t, lookuptest.JSON(reportUnknown))
+	begin := time.Now()
+	for round := range 3 {
+		var running []*program
+		for i := range 4 {
+			p := start(t, "--intel", source.URL, "--state", filepath.Join(file, "state"), "--rate", "5/s", "--burst", "20")
+			p.say("%s", strings.TrimSuffix(lines(100*(4*round+i), 50), "\n"))
+			running = append(running, p)
+		}
+		before := len(source.Asked())
+		running[0].until("a question", func() bool { return len(source.Asked()) > before })
+		for _, p := range running {
+			p.kill()
+		}
+	}
+	if n, most := len(source.Asked()), 5*time.Since(begin).Seconds()+1; float64(n) > most {
+		t.Errorf("%d questions, the rate allows %.1f", n, most)
 	}
 }

@@ -6,9 +6,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v3"
 
 	"iocpipe/lookup/lookuptest"
 )
@@ -91,6 +94,42 @@ func TestMetricsBalance(t *testing.T) {
 	}
 	if m[`iocpipe_known_total{layer="cache"}`] == 0 || m[`iocpipe_indicators_total{type="ip"}`] != m["iocpipe_lines_in_total"]-1 {
 		t.Errorf("metrics: %v", m)
+	}
+	p.end(0)
+}
+
+// The alert rules name metrics that are there, with the labels that they ask for.
+func TestAlertRules(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("../../examples/prometheus/iocpipe.rules.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file struct {
+		Groups []struct {
+			Rules []struct{ Alert, Expr string }
+		}
+	}
+	if err := yaml.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	source, addr := maliciousOnly(t, address(1)), freeAddress(t)
+	p := start(t, "--intel", source.URL, "--state", t.TempDir(), "--listen", addr)
+	var exported string
+	p.until("metrics", func() bool { exported, _ = get("http://" + addr + "/metrics"); return exported != "" })
+	rules := 0
+	for _, group := range file.Groups {
+		for _, rule := range group.Rules {
+			rules++
+			for _, metric := range regexp.MustCompile(`iocpipe_\w+({[^}]*})?`).FindAllString(rule.Expr, -1) {
+				if !strings.Contains(exported, "\n"+strings.TrimSuffix(metric, "}")) {
+					t.Errorf("%s: there is no %s", rule.Alert, metric)
+				}
+			}
+		}
+	}
+	if rules != 3 {
+		t.Errorf("%d rules, want 3", rules)
 	}
 	p.end(0)
 }

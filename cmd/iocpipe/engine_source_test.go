@@ -41,7 +41,6 @@ func hostile(t *testing.T) map[string]string {
 		"empty":              lookuptest.Empty(),
 		"page":               lookuptest.HTML(),
 		"page under 503":     lookuptest.Busy(http.StatusServiceUnavailable, ""),
-		"too many requests":  lookuptest.Busy(http.StatusTooManyRequests, ""),
 		"internal error":     lookuptest.Body(http.StatusInternalServerError, "text/html", "oops"),
 		"bad gateway":        lookuptest.Body(http.StatusBadGateway, "application/json", reportMalicious),
 		"origin down":        lookuptest.Body(520, "text/html", "<html>520</html>"),
@@ -83,31 +82,66 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// No error is taken for an answer, none holds up or changes a line, and none is told but once.
+// No error is taken for an answer, none holds up or changes a line, and none is told but once, whatever the source
+// should speak.
 func TestHostileSources(t *testing.T) {
 	t.Parallel()
 	for name, url := range hostile(t) {
-		t.Run(name, func(t *testing.T) {
+		for _, language := range []string{"", "otx:"} {
+			t.Run(language+name, func(t *testing.T) {
+				t.Parallel()
+				checkHostile(t, language+url)
+			})
+		}
+	}
+}
+
+// checkHostile runs the filter with a source that never answers.
+func checkHostile(t *testing.T, intel string) {
+	dir := t.TempDir()
+	config := settings(t, "sources:\n  - intel: %s\n    timeout: 300ms\n    rate: 200/s\n    burst: 40\n", intel)
+	p := start(t, "--config", config, "--state", dir)
+	input := lines(0, 30)
+	p.say("%s", strings.TrimSuffix(input, "\n"))
+	p.until("that it is down is said", func() bool { return strings.Contains(p.err.String(), " is down: ") })
+	more := lines(30, 30)
+	p.say("%s", strings.TrimSuffix(more, "\n"))
+	p.end(1)
+	checkNothingLearned(t, p, input+more, dir)
+	if stats, _ := iocpipe(t, 0, "", "cache", "stats", "--state", dir); !strings.Contains(stats, " is down: ") {
+		t.Errorf("cache stats does not tell of it: %s", stats)
+	}
+}
+
+// checkNothingLearned checks that the lines passed as they were, one message was told and no answer was kept.
+func checkNothingLearned(t *testing.T, p *program, input, dir string) {
+	t.Helper()
+	if out := p.out.String(); out != input {
+		t.Errorf("output:\n%s", out)
+	}
+	checkMessages(t, p.err.String(), 1)
+	if kept, _ := iocpipe(t, 0, "", "cache", "ls", "--state", dir); kept != "" {
+		t.Errorf("kept as answers:\n%s", kept)
+	}
+}
+
+// A source that has had too many requests and does not say when to come back is left alone for a while, and no more is
+// known for it.
+func TestTooManyRequests(t *testing.T) {
+	t.Parallel()
+	for _, language := range []string{"", "otx:"} {
+		t.Run("by "+language, func(t *testing.T) {
 			t.Parallel()
-			dir := t.TempDir()
-			config := settings(t, "sources:\n  - intel: %s\n    timeout: 300ms\n    rate: 200/s\n    burst: 40\n", url)
-			p := start(t, "--config", config, "--state", dir)
+			source, dir := lookuptest.NewServer(t, lookuptest.Busy(http.StatusTooManyRequests, "")), t.TempDir()
+			p := start(t, "--intel", language+source.URL, "--burst", "1", "--state", dir)
 			input := lines(0, 30)
 			p.say("%s", strings.TrimSuffix(input, "\n"))
-			p.until("that it is down is said", func() bool { return strings.Contains(p.err.String(), " is down: ") })
-			more := lines(30, 30)
-			p.say("%s", strings.TrimSuffix(more, "\n"))
+			p.until("it was asked", func() bool {
+				log, _ := iocpipe(t, 0, "", "asking", "log", "--state", dir)
+				return strings.Contains(log, "(status 429)")
+			})
 			p.end(1)
-			if out := p.out.String(); out != input+more {
-				t.Errorf("output:\n%s", out)
-			}
-			checkMessages(t, p.err.String(), 1)
-			if kept, _ := iocpipe(t, 0, "", "cache", "ls", "--state", dir); kept != "" {
-				t.Errorf("kept as answers:\n%s", kept)
-			}
-			if stats, _ := iocpipe(t, 0, "", "cache", "stats", "--state", dir); !strings.Contains(stats, " is down: ") {
-				t.Errorf("cache stats does not tell of it: %s", stats)
-			}
+			checkNothingLearned(t, p, input, dir)
 		})
 	}
 }
@@ -147,6 +181,28 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 				p.end(0)
 			})
 		}
+	}
+}
+
+// That a source wants to be left alone is heard by the other processes of the host, and by those that start later.
+func TestRetryAfterIsForTheHost(t *testing.T) {
+	t.Parallel()
+	source, dir := lookuptest.NewServer(t, lookuptest.Busy(http.StatusTooManyRequests, "3600")), t.TempDir()
+	args := []string{"--intel", source.URL, "--state", dir, "--rate", "100/s", "--burst", "1"}
+	beside, first := start(t, args...), start(t, args...)
+	first.say("%s", strings.TrimSuffix(lines(0, 5), "\n"))
+	first.until("it says so", func() bool { return strings.Contains(first.err.String(), "ask again in 1h0m0s") })
+	first.end(1)
+	beside.say("%s", strings.TrimSuffix(lines(10, 5), "\n"))
+	for round := range 3 {
+		iocpipe(t, 0, lines(20+10*round, 5), append(args, "--drain", "300ms")...)
+	}
+	beside.end(0)
+	if n := len(source.Asked()); n != 1 {
+		t.Errorf("asked %d times, want once", n)
+	}
+	if stats, _ := iocpipe(t, 0, "", "cache", "stats", "--state", dir); !strings.Contains(stats, "wants to be left alone until") {
+		t.Errorf("cache stats does not tell of it: %s", stats)
 	}
 }
 

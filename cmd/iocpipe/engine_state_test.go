@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"iocpipe/cache/host"
 	"iocpipe/lookup/lookuptest"
@@ -132,6 +133,23 @@ func TestUnusableStateFile(t *testing.T) {
 				t.Errorf("the file is not what it was (%v)", err)
 			}
 		})
+	}
+}
+
+// A damaged file may hold anything: what is told of it cannot drive a terminal.
+func TestDamageIsToldSafely(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	iocpipe(t, 1, "", "cache", "get", address(1), "--state", dir)
+	db := openDB(t, dir)
+	if _, err := db.Exec("PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = 'CREATE \x1b[2J\u202e\n' || x'c9' WHERE name = 'answers'"); err != nil {
+		t.Fatal(err)
+	}
+	_ = db.Close()
+	_, stderr := iocpipe(t, 1, lines(0, 1), "--intel", maliciousOnly(t).URL, "--state", dir)
+	if !strings.Contains(stderr, "set aside as state.db.corrupt-") || strings.Count(stderr, "\n") != 1 || !utf8.ValidString(stderr) ||
+		strings.ContainsAny(stderr, "\x1b\u202e") {
+		t.Errorf("stderr: %q", stderr)
 	}
 }
 
@@ -265,6 +283,10 @@ func TestExplainWhileWaiting(t *testing.T) {
 			t.Errorf("explain does not say %q:\n%s", want, told)
 		}
 	}
+	told, _ = iocpipe(t, 0, "", "explain", address(5000), "--intel", source.URL, "--state", dir, "--rate", "1/1h")
+	if !strings.Contains(told, "does not wait in the 1 running processes") || !strings.Contains(told, " 39 others do; 0 left unasked") {
+		t.Errorf("explain of what nobody has seen:\n%s", told)
+	}
 	told, _ = iocpipe(t, 0, "", "explain", asked, "--intel", source.URL, "--state", dir)
 	if !strings.Contains(told, "answer · "+source.Host+": not known") {
 		t.Errorf("explain of what was asked:\n%s", told)
@@ -279,7 +301,7 @@ func TestExplainWhileWaiting(t *testing.T) {
 func TestQueuesOfTheDead(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	old := filepath.Join(dir, "waiting-1.json")
+	old := filepath.Join(dir, "waiting-1.json.gz")
 	if err := os.WriteFile(old, []byte("[]"), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,8 @@ import (
 	"iocpipe/filter"
 	"iocpipe/filter/annotate"
 	"iocpipe/intel"
+	"iocpipe/intel/local"
+	"iocpipe/lookup"
 )
 
 func newExplainCommand(con console) *cobra.Command {
@@ -51,6 +53,7 @@ type explainer struct {
 	con      console
 	scanner  extract.Scanner
 	know     *filter.Knowledge
+	mine     *local.Store // local intelligence
 	networks []network
 	stateDir string // empty without state
 }
@@ -72,13 +75,13 @@ func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explaine
 		return nil, err
 	}
 	s := newStream(con, inputFlags{})
-	mine := &own{paths: paths, scan: scan, know: know, stream: s}
+	mine := &own{paths: paths, store: sources.path(), must: sources.store != "", scan: scan, know: know, stream: s}
 	if err := mine.load(); err != nil {
 		return nil, err
 	}
 	scanner, err := scan.scanner()
 	scanner.Explain = true
-	return &explainer{con, scanner, know, networks, dir}, err
+	return &explainer{con, scanner, know, local.Join(mine.host, mine.lists), networks, dir}, err
 }
 
 func (e *explainer) lines(r io.Reader) error {
@@ -135,8 +138,8 @@ func (e *explainer) match(line []byte, m extract.Match) {
 		fmt.Fprintf(w, "    not asked · %s\n", skip)
 	}
 	e.answers(held)
-	e.known(m.Key, found, skip, held)
-	e.queue(m.Key)
+	e.byHand(m.Key)
+	e.queue(m.Key, e.known(m.Key, found, skip, held))
 }
 
 // answers prints what sources have said, and until when that holds.
@@ -154,41 +157,109 @@ func (e *explainer) answers(held cache.Held) {
 	}
 }
 
-// queue prints where the key waits in running processes, and why there.
-func (e *explainer) queue(key extract.Key) {
-	if e.stateDir == "" {
-		return
-	}
-	for _, q := range readQueues(e.stateDir, key) {
-		if q.Asking {
-			fmt.Fprintf(e.con.stdout, "    waits · seen %d times, being asked now\n", q.Seen)
+// byHand prints who has allowed the key or removed it from the store, when and why.
+func (e *explainer) byHand(key extract.Key) {
+	for _, edit := range e.mine.Edits() {
+		did := ""
+		switch list := new(extract.List); {
+		case edit.Kind == local.Removed && edit.Value == key.Value:
+			did = "removed by hand"
+		case edit.Kind == local.Allowed && list.Add(edit.Value) == nil && list.Has(key):
+			did = "allowed by hand as " + annotate.Safe(edit.Value)
+		default:
 			continue
 		}
-		fmt.Fprintf(e.con.stdout, "    waits · seen %d times, place %d, asked in about %s\n", q.Seen, q.Place, roundTime(q.AskIn))
-		fmt.Fprintf(e.con.stdout, "      score %.3f = probability %.3f × worth %.2f\n", q.Score, q.Probability, q.Worth)
-		for _, part := range q.Parts {
-			fmt.Fprintf(e.con.stdout, "      %+.1f %s\n", part.Weight, part.Name)
+		note := ""
+		if edit.Note != "" {
+			note = " · " + annotate.Safe(edit.Note)
 		}
-		if q.GroupAnswers > 0 {
-			fmt.Fprintf(e.con.stdout, "      its neighbourhood: %d answers, %d malicious\n", q.GroupAnswers, q.GroupMalicious)
+		fmt.Fprintf(e.con.stdout, "    %s · by %s on %s%s%s\n", did, annotate.Safe(edit.By), edit.At.UTC().Format(time.DateTime), note, until(edit.Until))
+	}
+}
+
+// words prints what each local list says of key, where that is more than who does.
+func (e *explainer) words(key extract.Key) {
+	about := intel.Subject{Key: key}
+	judged := func(entry intel.Entry) bool {
+		return entry.Relation == "" && (entry.Subject == about || entry.Net.IsValid() || entry.Below)
+	}
+	entries := e.mine.About(key)
+	judges := 0
+	for _, entry := range entries {
+		if judged(entry) {
+			judges++
+		}
+	}
+	for _, entry := range entries {
+		more := entry.By != "" || len(entry.Report.Tags) > 0 || !entry.Expires.IsZero()
+		if more || judged(entry) && (judges > 1 || entry.Subject != about) {
+			fmt.Fprintf(e.con.stdout, "      %s\n", entryText(about, entry))
 		}
 	}
 }
 
-// known prints what is known of key, or who would be asked.
-func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Skip, held cache.Held) {
+// queue prints where the key waits in running processes, and why there; or, when it might be asked, that it waits in
+// none of them.
+func (e *explainer) queue(key extract.Key, asked bool) {
+	if e.stateDir == "" {
+		return
+	}
+	queues := readQueues(e.stateDir)
+	waits, others, evicted := false, 0, uint64(0)
+	for _, queue := range queues {
+		others, evicted = others+queue.Waiting, evicted+queue.Evicted
+		for _, q := range queue.Queue {
+			if q.Value == key.Value && q.Type == key.Type.String() {
+				e.waiting(q)
+				waits = true
+			}
+		}
+	}
+	if asked && !waits && len(queues) > 0 {
+		fmt.Fprintf(e.con.stdout, "    does not wait in the %d running processes, or behind place %s · %s others do; %s left unasked when a table was full\n",
+			len(queues), thousands(queueLines), thousands(int64(others)), thousands(int64(evicted)))
+	}
+}
+
+// waiting prints a place in a queue.
+func (e *explainer) waiting(q lookup.Queued) {
+	w := e.con.stdout
+	if q.Asking {
+		fmt.Fprintf(w, "    waits · seen %d times, being asked now\n", q.Seen)
+		return
+	}
+	fmt.Fprintf(w, "    waits · seen %d times, place %d, asked in about %s\n", q.Seen, q.Place, roundTime(q.AskIn))
+	fmt.Fprintf(w, "      score %.3f = probability %.3f × worth %.2f\n", q.Score, q.Probability, q.Worth)
+	for _, part := range q.Parts {
+		fmt.Fprintf(w, "      %+.1f %s\n", part.Weight, part.Name)
+	}
+	if q.AlikeAnswers > 0 {
+		fmt.Fprintf(w, "      others that look the same: %d answers, %d malicious\n", q.AlikeAnswers, q.AlikeMalicious)
+	}
+	if q.GroupAnswers > 0 {
+		fmt.Fprintf(w, "      its neighbourhood: %d answers, %d malicious\n", q.GroupAnswers, q.GroupMalicious)
+	}
+}
+
+// known prints what is known of key, or who would be asked. It reports whether anybody would.
+func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Skip, held cache.Held) (asked bool) {
 	w := e.con.stdout
 	switch {
 	case skip == extract.Allowed:
-		return
+		return false
 	case found.Verdict == intel.Related:
-		fmt.Fprintf(w, "    related · named by malicious %s (%s, %s), not itself reported\n",
-			annotate.Safe(found.Via.Value), annotate.Safe(found.Source), found.Relation)
+		seen := ""
+		if !found.Seen.IsZero() {
+			seen = " " + found.Seen.UTC().Format(time.DateOnly)
+		}
+		fmt.Fprintf(w, "    related · named by malicious %s (%s, %s%s), not itself reported\n",
+			annotate.Safe(found.Via.Value), annotate.Safe(found.Source), found.Relation, seen)
 	case found.Verdict != intel.NoVerdict:
 		fmt.Fprintf(w, "    %s · %s\n", found.Verdict, annotate.Safe(found.Source))
 	}
-	if skip != extract.Worth || found.Verdict == intel.Malicious {
-		return
+	e.words(key)
+	if skip != extract.Worth || found.Verdict == intel.Malicious && !found.Stale {
+		return false
 	}
 	if len(e.networks) == 0 && found.Verdict == intel.NoVerdict {
 		fmt.Fprintln(w, "    unknown · no local intelligence names it, and no network source is given")
@@ -198,13 +269,15 @@ func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Ski
 			continue
 		}
 		if !n.Types.Has(key.Type) {
-			fmt.Fprintf(w, "    not asked · --ask does not name %s for %s\n", key.Type, n.Name)
+			fmt.Fprintf(w, "    not asked · %s: %s\n", n.Name, n.notAsked(key.Type))
 			continue
 		}
+		asked = true
 		every := time.Duration(float64(time.Second) / float64(n.Rate))
 		fmt.Fprintf(w, "    would be asked · one question to %s, which may be asked every %s\n", n.Name, every)
 	}
 	if note := pauseNote(e.stateDir); note != "" {
 		fmt.Fprintf(w, "    %s\n", note)
 	}
+	return asked
 }

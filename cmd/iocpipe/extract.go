@@ -41,7 +41,9 @@ value, what stands there, and where, in bytes from 0.`,
 			run := newStream(con, in)
 			ctx, restore := run.signals(cmd.Context())
 			defer restore()
-			err = run.do(ctx, source.Open(files, con.stdin), con.stdout, newWorker, newWorker(), 0)
+			inputs := source.Open(files, con.stdin)
+			inputs.Written = written(con.stdout)
+			err = run.do(ctx, inputs, con.stdout, newWorker, newWorker(), 0)
 			if unique && err == nil {
 				_, err = counts.WriteTo(con.stdout)
 			}

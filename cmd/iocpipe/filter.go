@@ -86,7 +86,7 @@ It never waits for the network and never drops a line.
 	flags.StringVar(&f.listenAt, "listen", "", "`ADDR` for /metrics (Prometheus), /healthz and /readyz")
 	flags.BoolVar(&f.quiet, "quiet", false, "nothing on stderr but what ends the program")
 	flags.BoolVar(&f.stats, "stats", false, "print what was done on stderr at the end")
-	flags.BoolVar(&f.strict, "strict", false, "end at once when intelligence or an allow list cannot be read")
+	flags.BoolVar(&f.strict, "strict", false, "end at once when something is amiss that costs annotations: intelligence or an allow list that cannot be read, a source that is down")
 	addConfig(flags)
 	return cmd
 }
@@ -107,14 +107,14 @@ func (f *filterFlags) validate() error {
 		return usagef("--output %s: documents have one form; leave it out with --to elasticsearch", f.output)
 	case f.to == toElastic && f.late.late == "follow":
 		return usagef("--late follow: not with --to elasticsearch")
-	case len(f.sources.intel) == 0:
-		return usagef("nothing to ask: give --intel a plain list (echo 203.0.113.7 > bad.txt; iocpipe --intel bad.txt), " +
-			"a file or folder of report lines, or the https:// URL of a ThreatCrowd v2 API")
+	case len(f.sources.intel) == 0 && !f.sources.hasStore():
+		return usagef("nothing to ask: give --intel a list (echo 203.0.113.7 > bad.txt; iocpipe --intel bad.txt), the https:// URL of " +
+			"a ThreatCrowd v2 API or otx:, or fill the local store (iocpipe intel feed add urlhaus feodo && iocpipe intel update)")
 	}
 	if err := f.in.validate(); err != nil {
 		return err
 	}
-	if err := f.late.validate(); err != nil {
+	if err := f.late.validate(f.sources.insecureHTTP); err != nil {
 		return err
 	}
 	return f.sources.validate()
@@ -154,6 +154,7 @@ type session struct {
 	scanner extract.Scanner
 	form    filter.Form
 	color   bool
+	hides   sync.Once // the first that --allow hides was told
 }
 
 // run filters files to the output.
@@ -177,6 +178,8 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 	}
 	ctx, restore := s.stream.signals(ctx)
 	defer restore()
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
 	stop := s.start()
 	defer s.listen(f.listenAt)()
 	began := time.Now()
@@ -184,19 +187,20 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 		s.tail.stopWith(ctx)
 	}
 	if s.elastic != nil {
-		s.elastic.stopWith(ctx)
+		s.elastic.stopWith(ctx, quit)
 	}
 	err = s.stream.do(ctx, src, s.out, s.newWorker, s.newWorker(), s.workers())
 	if err == nil {
 		s.late.drainAll(ctx, s.know, isTerminal(con.stdout), con.stderr)
 	}
 	stop()
-	return s.close(err, time.Since(began))
+	return s.close(err, began)
 }
 
 // open makes everything ready for lines to flow.
 func (f *filterFlags) open(con console) (s *session, err error) {
 	s = &session{filterFlags: f, con: con, stream: newStream(con, f.in)}
+	s.stream.strict = f.strict
 	networks, paths, err := f.sources.split()
 	if err != nil {
 		return nil, err
@@ -211,7 +215,7 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 	if err := s.openOutput(); err != nil {
 		return nil, err
 	}
-	if s.way, err = f.late.newLateWay(s.lines, f.maxRelated, s.stream.complain); err != nil {
+	if s.way, err = f.late.newLateWay(s.lines, f.maxRelated, func(err error) { s.stream.change("--hits", err) }); err != nil {
 		return nil, err
 	}
 	if len(networks) > 0 {
@@ -221,7 +225,7 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 		return nil, err
 	}
 	s.way.attach(s.know, &f.late)
-	s.mine = &own{paths: paths, scan: &f.scan, know: s.know, stream: s.stream}
+	s.mine = &own{paths: paths, store: f.sources.path(), must: f.sources.store != "", scan: &f.scan, know: s.know, stream: s.stream}
 	if err := s.mine.load(); err != nil {
 		return nil, err
 	}
@@ -247,9 +251,11 @@ func (s *session) openOutput() (err error) {
 // input opens what is read: files to their ends, or as they grow.
 func (s *session) input(files []string) (filter.Source, error) {
 	if !s.filterFlags.tail.follow {
-		return source.Open(files, s.con.stdin), nil
+		inputs := source.Open(files, s.con.stdin)
+		inputs.Written = s.out.info()
+		return inputs, nil
 	}
-	tail, err := s.filterFlags.tail.open(files, stateDir(s.sources.state), s.destinationName(), s.stream)
+	tail, err := s.filterFlags.tail.open(files, stateDir(s.sources.state), s.destinationName(), s.out, s.stream)
 	if err != nil {
 		return nil, err
 	}
@@ -273,7 +279,7 @@ func (s *session) newAnnotation() *filter.Annotation {
 	a := annotate.New()
 	a.MaxRelated = s.maxRelated
 	w := &filter.Annotation{Scanner: s.scanner, Know: s.know, Annotator: a, Form: s.form, Color: s.color, Only: s.choice(),
-		Tally: &s.tally, Zone: s.zone, Late: s.way.late, Waiting: s.way.waiting}
+		Tally: &s.tally, Zone: s.zone, Late: s.way.late, Waiting: s.way.waiting, Hidden: s.tellHidden}
 	if s.way.hits != nil {
 		w.Hits = s.way.meet
 	}
@@ -281,6 +287,13 @@ func (s *session) newAnnotation() *filter.Annotation {
 		w.Documents = s.elastic.documents
 	}
 	return w
+}
+
+// tellHidden says, once, that --allow hides something malicious, and what; the balance counts all.
+func (s *session) tellHidden(key extract.Key, f intel.Finding) {
+	s.hides.Do(func() {
+		s.stream.note("--allow hides %s, which %s calls malicious; what else it hides is counted", annotate.Safe(key.Value), annotate.Safe(f.Source))
+	})
 }
 
 // workers returns how many blocks are handled at once; 0 is one for each core. Those that wait use none.
@@ -292,7 +305,7 @@ func (s *session) workers() int {
 }
 
 // close ends what the lines left open, prints the balance, and returns what the command ends with.
-func (s *session) close(err error, took time.Duration) error {
+func (s *session) close(err error, began time.Time) error {
 	s.way.close(s.con.stderr)
 	if s.state != nil {
 		if e := s.state.Close(); e != nil {
@@ -308,10 +321,10 @@ func (s *session) close(err error, took time.Duration) error {
 		}
 	}
 	unanswered(s.stream, s.know)
-	s.report(took)
+	s.report(time.Since(began))
 	if s.elastic != nil {
 		s.elastic.report(s.con.stderr, s.stats)
-		if e := s.elastic.unbalanced(s.tally.Shown.Load()); e != nil && err == nil {
+		if e := s.elastic.unbalanced(s.tally.Shown.Load()); e != nil {
 			s.stream.complain(e)
 		}
 	}
@@ -390,19 +403,17 @@ func isTerminal(v any) bool {
 // health says on stderr that a source went down or came back, once for each change.
 func (s *stream) health(h lookup.Health) {
 	if !h.Up {
-		s.complainOf(h.Source, fmt.Errorf("source %s is down: %s; lines flow on, and it is tried again from time to time",
+		s.degraded(h.Source, fmt.Errorf("source %s is down: %s; lines flow on, and it is tried again from time to time",
 			h.Source, reason(h.Source, h.Err)))
 		return
 	}
 	s.mended(h.Source)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	fmt.Fprintf(s.con.stderr, "iocpipe: source %s answers again\n", h.Source)
+	s.note("source %s answers again", h.Source)
 }
 
 // reason is what err says beside the source's name, which is its host unless the configuration gave it another.
 func reason(source string, err error) string {
-	return strings.TrimPrefix(err.Error(), source+": ")
+	return strings.TrimPrefix(err.Error(), strings.TrimPrefix(source, "otx:")+": ")
 }
 
 // healthChanged tells people and the state how a source is.

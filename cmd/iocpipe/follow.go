@@ -41,14 +41,14 @@ type following struct {
 	stream   *stream
 }
 
-// open begins to follow files for an output; dir is the state's folder, empty for none.
-func (f *followFlags) open(files []string, dir, output string, s *stream) (*following, error) {
-	registry, err := openRegistry(files, dir, output, s)
+// open begins to follow files for the output of a name; dir is the state's folder, empty for none.
+func (f *followFlags) open(files []string, dir, name string, out destination, s *stream) (*following, error) {
+	registry, err := openRegistry(files, dir, name, s)
 	if err != nil {
 		return nil, fmt.Errorf("--follow: %w", err)
 	}
 	told := func(format string, args ...any) { fmt.Fprintf(s.con.stderr, "iocpipe: "+format+"\n", args...) }
-	follow, err := source.NewFollow(files, source.FollowOptions{Registry: registry, Old: f.old, Told: told})
+	follow, err := source.NewFollow(files, source.FollowOptions{Registry: registry, Old: f.old, Written: out.info, Told: told})
 	if err != nil {
 		return nil, usagef("--follow: %v", err)
 	}

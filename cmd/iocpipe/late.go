@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +14,9 @@ import (
 	"iocpipe/extract"
 	"iocpipe/filter"
 	"iocpipe/filter/annotate"
+	"iocpipe/intel"
 	"iocpipe/lookup"
+	"iocpipe/lookup/httpapi"
 	"iocpipe/sinks"
 )
 
@@ -39,7 +42,7 @@ func (f *lateFlags) add(flags *pflag.FlagSet) {
 	flags.DurationVar(&f.drain, "drain", 0, "how long to go on asking at the end of input for what was seen (on a terminal: what is in flight)")
 }
 
-func (f *lateFlags) validate() error {
+func (f *lateFlags) validate(insecureHTTP bool) error {
 	switch {
 	case !slices.Contains([]string{"pass", "wait"}, f.onMiss):
 		return usagef("--on-miss %q: use pass or wait", f.onMiss)
@@ -49,6 +52,23 @@ func (f *lateFlags) validate() error {
 		return usagef("--wait %s: must be above 0", f.wait)
 	case f.drain < 0:
 		return usagef("--drain %s: must not be negative", f.drain)
+	case isURL(f.hits):
+		return checkHitsURL(f.hits, insecureHTTP)
+	}
+	return nil
+}
+
+// checkHitsURL refuses to tell everybody on the way, or on this host, what only the one who is named may know. A URL may
+// hold a token: it is not repeated.
+func checkHitsURL(dest string, insecureHTTP bool) error {
+	u, err := url.Parse(dest)
+	switch {
+	case err != nil || u.Hostname() == "":
+		return usagef("--hits: not of the form http(s)://host[:port][/path]")
+	case u.User != nil:
+		return usagef("--hits: a URL with a user or password can be read by everyone on this host; give one with a token, by IOCPIPE_HITS or the file of --config")
+	case u.Scheme == "http" && !insecureHTTP && !httpapi.IsLocal(u.Hostname()):
+		return usagef("--hits: plain http is refused to the public host %s; --insecure-http allows it", u.Host)
 	}
 	return nil
 }
@@ -67,14 +87,14 @@ type lateWay struct {
 }
 
 // newLateWay prepares what the flags ask for.
-func (f *lateFlags) newLateWay(out *output, maxRelated int, warn func(error)) (*lateWay, error) {
+func (f *lateFlags) newLateWay(out *output, maxRelated int, tell func(error)) (*lateWay, error) {
 	w := &lateWay{answers: make(chan lookup.Answer, 256), done: make(chan struct{}), annotator: annotate.New()}
 	w.annotator.MaxRelated = maxRelated
 	if f.late == "follow" {
 		w.follow = out
 	}
 	if f.hits != "" {
-		hits, err := sinks.OpenHits(f.hits, isURL(f.hits), warn)
+		hits, err := sinks.OpenHits(f.hits, isURL(f.hits), tell)
 		if err != nil {
 			return nil, fmt.Errorf("--hits: %w", err)
 		}
@@ -113,6 +133,9 @@ func (w *lateWay) run() {
 		for _, v := range w.late.Answered(a, w.know) {
 			for _, hit := range v.Hits() {
 				w.meet(hit)
+			}
+			if w.hits != nil && v.Finding.Verdict == intel.Malicious {
+				w.hits.Lose(v.Unmet)
 			}
 			if w.follow != nil {
 				w.follow.Insert(filter.AppendFollowUp(nil, w.annotator, v, time.Now()))

@@ -62,8 +62,8 @@ func (f *lookupFlags) run(ctx context.Context, con console, values []string) (er
 	if f.typ != "" && f.typ != extract.Antivirus.String() {
 		return usagef("--type %q: use antivirus; the other types are told by their form", f.typ)
 	}
-	if len(f.sources.intel) == 0 {
-		return usagef("nothing to ask: give --intel a file, a folder or the https:// URL of a ThreatCrowd v2 API")
+	if len(f.sources.intel) == 0 && !f.sources.hasStore() {
+		return usagef("nothing to ask: give --intel a file, a folder, the https:// URL of a ThreatCrowd v2 API or otx:, or fill the local store (iocpipe intel)")
 	}
 	if err := f.sources.validate(); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (f *lookupFlags) run(ctx context.Context, con console, values []string) (er
 	if err != nil {
 		return err
 	}
-	mine := &own{paths: paths, scan: &f.scan, know: know, stream: s}
+	mine := &own{paths: paths, store: f.sources.path(), must: f.sources.store != "", scan: &f.scan, know: know, stream: s}
 	if err := mine.load(); err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (a *asker) request(ctx context.Context, n network, key extract.Key) (answer
 	outcome = report.Verdict().String()
 	now := time.Now()
 	a.know.Put(lookup.Answer{Key: key, Source: n.Name, Report: &report, At: now})
-	return cache.Answer{Source: n.Name, Origin: intel.FromThreatCrowd, Report: &report, Fetched: now}, false, nil
+	return cache.Answer{Source: n.Name, Origin: n.origin, Report: &report, Fetched: now}, false, nil
 }
 
 // silence says why a source is not asked about key; it is empty when it is.
@@ -226,7 +226,7 @@ func (a *asker) silence(n network, key extract.Key, skip extract.Skip) string {
 	case !a.mayAsk:
 		return "an allow list cannot be read"
 	case !n.Types.Has(key.Type):
-		return fmt.Sprintf("--ask does not name %s for it", key.Type)
+		return n.notAsked(key.Type)
 	}
 	return ""
 }
@@ -288,7 +288,7 @@ func printFinding(con console, key extract.Key, found intel.Finding) {
 	for _, list := range []struct {
 		name   string
 		values []string
-	}{{"subdomain", r.Subdomains}, {"domain", r.Domains}, {"address", r.IPs}, {"hash", r.Hashes}, {"e-mail", r.Emails}, {"detected as", r.Scans}, {"reference", r.References}} {
+	}{{"subdomain", r.Subdomains}, {"domain", r.Domains}, {"address", r.IPs}, {"hash", r.Hashes}, {"e-mail", r.Emails}, {"detected as", r.Scans}, {"tag", r.Tags}, {"reference", r.References}} {
 		for _, value := range list.values {
 			fmt.Fprintf(w, "  %s %s\n", list.name, annotate.Safe(value))
 		}

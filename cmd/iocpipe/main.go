@@ -69,7 +69,7 @@ func run(args []string, con console) int {
 	exit := exitError{exitFailed, err.Error()}
 	errors.As(err, &exit)
 	if exit.message != "" {
-		fmt.Fprintf(con.stderr, "iocpipe: %s\n", strings.ReplaceAll(exit.message, "\n", "; "))
+		fmt.Fprintf(con.stderr, "iocpipe: %s\n", oneLine(exit.message))
 	}
 	return exit.code
 }
@@ -101,13 +101,16 @@ func newRootCommand(con console, told *results) *cobra.Command {
 	named.Short = "Annotate lines: what iocpipe does without a command"
 	root.AddCommand(named, newExtractCommand(con), newLookupCommand(tell), newVoteCommand(tell), newExplainCommand(tell),
 		newVerifyCommand(tell), newPlanCommand(tell), newCacheCommand(tell),
-		newAskingCommand(tell), newReplayCommand(tell), newVersionCommand(tell))
+		newAskingCommand(tell), newIntelCommand(tell), newAllowCommand(tell), newReplayCommand(tell), newVersionCommand(tell))
 	cobra.AddTemplateFunc("wrapped", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(helpWidth), " \n") })
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".LocalFlags.FlagUsages | trimTrailingWhitespaces", "wrapped .LocalFlags"))
 	root.SilenceErrors, root.SilenceUsage = true, true
+	root.Version = versionLine()
+	root.Flags().Bool("version", false, "print the version")
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
 	root.SetIn(con.stdin)
-	root.SetOut(con.stdout)
+	root.SetOut(told)
 	root.SetErr(con.stderr)
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%v; %s --help lists the flags", err, cmd.CommandPath())

@@ -22,7 +22,7 @@ func (s *session) listen(addr string) (stop func()) {
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		s.stream.complain(fmt.Errorf("--listen: %w", err))
+		s.stream.degraded("", fmt.Errorf("--listen: %w", err))
 		return func() {}
 	}
 	registry := prometheus.NewRegistry()
@@ -53,6 +53,8 @@ var (
 	answeredBy = desc("known_total", "Indicators met, by what knew them: local, cache or none.", "layer")
 	followUps  = desc("follow_ups_total", "Records of --late follow, which are not among the lines that left.")
 	hidden     = desc("hidden_total", "Malicious indicators that an allow list hides.")
+	unwaited   = desc("wait_overflows_total", "Blocks of --on-miss wait that left before their answers for lack of room.")
+	hitsLost   = desc("hits_lost_total", "Records of --hits that nobody took.")
 	questions  = desc("questions_total", "Questions by source and outcome; each spent budget.", "source", "outcome")
 	budget     = desc("budget_tokens", "Questions that could be asked at once.", "source")
 	sourceUp   = desc("source_up", "1 while the source answers, 0 when it is only probed.", "source")
@@ -65,6 +67,9 @@ var (
 	retried    = desc("documents_retried_total", "Times that a document was sent again.")
 	requests   = desc("bulk_requests_total", "Requests of the bulk API.")
 	unsettled  = desc("documents_waiting_bytes", "Documents without a final outcome, in bytes.")
+	feedAge    = desc("feed_age_seconds", "How long ago a feed of the local store was last good.", "feed")
+	feedStale  = desc("feed_stale", "1 when a feed is older than its limit.", "feed")
+	listed     = desc("local_entries", "Entries of local intelligence.")
 	isReady    = desc("ready", "1 while everything that was asked for is there.")
 )
 
@@ -77,8 +82,8 @@ type collector struct{ *session }
 
 // Describe sends the descriptions of all metrics.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{linesIn, linesOut, verdicts, followUps, found, answeredBy, hidden, questions, budget, sourceUp, waiting,
-		oldest, bytesHeld, evicted, cached, documents, retried, requests, unsettled, isReady} {
+	for _, d := range []*prometheus.Desc{linesIn, linesOut, verdicts, followUps, found, answeredBy, hidden, unwaited, hitsLost, questions, budget, sourceUp, waiting,
+		oldest, bytesHeld, evicted, cached, documents, retried, requests, unsettled, feedAge, feedStale, listed, isReady} {
 		ch <- d
 	}
 }
@@ -108,7 +113,18 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for layer, name := range filter.Layers {
 		count(answeredBy, t.Answered[layer].Load(), name)
 	}
+	if c.way.waiting != nil {
+		count(unwaited, c.way.waiting.Overflowed())
+	}
+	if c.way.hits != nil {
+		count(hitsLost, c.way.hits.Lost())
+	}
 	gauge(cached, float64(c.know.Cache.Len()))
+	gauge(listed, float64(c.know.LocalLen()))
+	for _, age := range c.mine.feedAges() {
+		gauge(feedAge, age.Age.Seconds(), age.Name)
+		gauge(feedStale, oneIf(age.Stale), age.Name)
+	}
 	gauge(isReady, oneIf(c.stream.problem() == ""))
 	c.collectQuestions(count, gauge)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ type destination interface {
 	io.Writer
 	filter.Positioner
 	passOn(reached func(filter.Position)) // from then on tells it what is safe
+	info() fs.FileInfo                    // of the file that is written to, which is no input; nil for none
 	Reopen() error                        // after a rotation
 	Close() error                         // an error means that something may be lost
 }
@@ -39,6 +41,26 @@ func openOutput(path string, stdout io.Writer) (*output, error) {
 		return o, nil
 	}
 	return o, o.Reopen()
+}
+
+// written returns what file w is, or nil when it is a terminal, a pipe or something else that cannot be read again.
+func written(w io.Writer) fs.FileInfo {
+	file, ok := w.(*os.File)
+	if !ok {
+		return nil
+	}
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	return info
+}
+
+// info returns the file that is written to now, or nil when it is none.
+func (o *output) info() fs.FileInfo {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return written(o.w)
 }
 
 // Write writes a block.

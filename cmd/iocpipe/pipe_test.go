@@ -113,9 +113,9 @@ func (p *pipe) start(ts *testscript.TestScript, args []string) {
 	out, stdout, err := os.Pipe() // not StdoutPipe, which must be read before Wait
 	ts.Check(err)
 	p.out, p.cmd.Stdout, p.cmd.Stderr = out, stdout, p
+	p.err.Reset() // the program before has ended
 	ts.Check(p.cmd.Start())
 	_ = stdout.Close()
-	p.err.Reset()
 	p.lines, p.ended = make(chan string, 1<<16), make(chan struct{})
 	go func(lines chan<- string) {
 		defer close(lines)

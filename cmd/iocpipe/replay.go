@@ -64,10 +64,13 @@ func (f *replayFlags) run(ctx context.Context, con console, path string) error {
 	stream := newStream(con, inputFlags{})
 	ctx, restore := stream.signals(ctx)
 	defer restore()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	r := &replay{elasticOutput: elasticOutput{client: client, letters: letters, stream: stream, ctx: ctx, stop: cancel}, path: path}
-	r.bulk = client.NewBulk(elastic.BulkOptions{GiveUp: f.server.giveUp, DeadLetters: letters.Add, Waiting: r.waits, Refused: r.refused})
+	r.bulk = client.NewBulk(elastic.BulkOptions{
+		MaxBytes: f.server.bulkBytes, MaxItems: f.server.bulkItems, GiveUp: f.server.giveUp, DeadLetters: letters.Add,
+		Waiting: r.waits, Refused: r.refused,
+	})
 	began := time.Now()
 	err = elastic.ReadLetters(in, r.send, r.broken)
 	err = errors.Join(err, r.Close())

@@ -46,8 +46,11 @@ func (f *scanFlags) scanner() (extract.Scanner, error) {
 }
 
 func (f *scanFlags) fieldSet() extract.Fields {
-	ignored, original := strings.CutSuffix(f.ignoreFields, ",event.original")
-	return extract.NewFields(split(f.fields), split(ignored), original && f.ignoreFields == defaultIgnoredFields)
+	ignored, original := f.ignoreFields, f.ignoreFields == defaultIgnoredFields
+	if original { // of the default alone: who names event.original means it wherever it stands
+		ignored = strings.TrimSuffix(ignored, ",event.original")
+	}
+	return extract.NewFields(split(f.fields), split(ignored), original)
 }
 
 func split(list string) []string {

@@ -28,6 +28,7 @@ func TestMain(m *testing.M) {
 //	eventually FILE TEXT              waits until the file holds the text
 //	source …                          a ThreatCrowd v2 source on loopback: see sourceCommand
 //	pipe …                            a filter that runs, line by line: see pipeCommand
+//	publish …                         a web server with feeds: see publishCommand
 //
 // $ROOT is the module's folder.
 func TestScript(t *testing.T) {
@@ -47,6 +48,7 @@ func TestScript(t *testing.T) {
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each program, with -race
 			env.Values[sourceKey{}] = &scriptSource{t: env.T().(testing.TB)}
 			env.Values[pipeKey{}] = new(pipe)
+			env.Values[publisherKey{}] = &publisher{t: env.T().(testing.TB)}
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
@@ -54,9 +56,10 @@ func TestScript(t *testing.T) {
 			"bytes":  bytesCommand,
 			"stable": stableCommand,
 			"source": sourceCommand,
+			"pipe":   pipeCommand,
 
 			"eventually": eventuallyCommand,
-			"pipe":       pipeCommand,
+			"publish":    publishCommand,
 		},
 	})
 }
@@ -89,7 +92,7 @@ func scriptProgram(ts *testscript.TestScript, args []string) *exec.Cmd {
 	ts.Check(err)
 	cmd := exec.Command(path, args[1:]...)
 	cmd.Dir = ts.MkAbs(".")
-	for _, name := range []string{"PATH", "HOME", "TMPDIR", "ROOT", "GOCOVERDIR", "GORACE", "IOCPIPE_STATE"} {
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "ROOT", "GOCOVERDIR", "GORACE", "IOCPIPE_STATE", "OTX_API_KEY"} {
 		if value := ts.Getenv(name); value != "" {
 			cmd.Env = append(cmd.Env, name+"="+value)
 		}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -19,23 +18,23 @@ import (
 	"iocpipe/filter/annotate"
 	"iocpipe/intel"
 	"iocpipe/lookup"
-	"iocpipe/lookup/threatcrowd"
 )
 
 // The budgets of a network source: what the terms of the public API allow, and for one's own hosts.
 const (
 	publicRate, publicBurst = "1/10s", 5
 	localRate, localBurst   = "50/1s", 50
+	keylessRate             = "1/2m"                     // of OTX: projects speak of 1,000 a day without a key, and of 429 when it was more
 	publicTypes             = "ip,domain,hash,antivirus" // people's e-mail addresses stay home
 )
 
 // sourceFlags are the flags that say where answers come from.
 type sourceFlags struct {
-	intel        []string
-	rate         string
-	burst        int
-	ask          string
-	state        string
+	intel []string
+	rate  string
+	burst int
+	ask   string
+	storeFlags
 	cacheSize    int
 	maxWaiting   int
 	ttl          cache.Lifetimes
@@ -43,15 +42,24 @@ type sourceFlags struct {
 	insecureHTTP bool
 
 	configured []sourceConfig
+	longest    time.Duration // that a question may take
+	unusable   string        // the folder of a state that was meant and cannot be used
+}
+
+// addWhere declares the flags that say who is talked to; add those of asking, too.
+func (f *sourceFlags) addWhere(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.intel, "intel", nil, "`SOURCE` of answers: a ThreatCrowd v2 API (https://host[/path]), otx: (key in $OTX_API_KEY), or a file or folder of your own; may be repeated")
+	flags.BoolVar(&f.insecureHTTP, "insecure-http", false, "allow plain http:// to public hosts")
 }
 
 func (f *sourceFlags) add(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.intel, "intel", nil, "`SOURCE` of answers: a ThreatCrowd v2 API (https://host[/path]), or a file or folder of your own; may be repeated")
-	flags.StringVar(&f.rate, "rate", "", "budget of a network source, requests per time, as 1/10s (default 1/10s; 50/1s for loopback and private hosts)")
+	f.addWhere(flags)
+	flags.StringVar(&f.rate, "rate", "", "budget of a network source, requests per time, as 1/10s (default 1/10s; 1/2m for OTX without a key; 50/1s for loopback and private hosts)")
 	flags.IntVar(&f.burst, "burst", 0, "requests that may be made at once (default 5; 50 for loopback and private hosts)")
 	flags.StringVar(&f.ask, "ask", "", "types that network sources may be asked about (default ip,domain,hash,antivirus; all for loopback and private hosts)")
 	flags.StringVar(&f.state, "state", "", "`DIR` where answers and budgets are kept for all processes of the host; none is memory alone "+
 		"(default $STATE_DIRECTORY, /var/lib/iocpipe or ~/.local/state/iocpipe)")
+	f.addStore(flags)
 	flags.IntVar(&f.cacheSize, "cache-size", cache.DefaultSize, "answers held in memory")
 	flags.IntVar(&f.maxWaiting, "max-waiting", lookup.DefaultMaxWaiting, "indicators that may wait for a question")
 	f.ttl = cache.DefaultLifetimes
@@ -60,7 +68,6 @@ func (f *sourceFlags) add(flags *pflag.FlagSet) {
 	flags.Var((*days)(&f.ttl.Unknown), "ttl-unknown", "how long it holds that a source has no report")
 	f.relationAge = filter.DefaultRelationAge
 	flags.Var((*days)(&f.relationAge), "max-relation-age", "how long ago a network source may have seen last what its report names")
-	flags.BoolVar(&f.insecureHTTP, "insecure-http", false, "allow plain http:// to public hosts")
 }
 
 func (f *sourceFlags) validate() error {
@@ -73,13 +80,15 @@ func (f *sourceFlags) validate() error {
 	if f.burst < 0 {
 		return usagef("--burst %d: must be at least 1", f.burst)
 	}
-	return nil
+	// What is wrong is wrong whether or not a network source is there to make use of it.
+	_, _, _, err := f.budget(sourceConfig{Rate: f.rate, Types: f.ask}, false, publicRate)
+	return err
 }
 
-// A network is one source that is asked over the network, and its client.
+// A network is one source that is asked over the network.
 type network struct {
-	lookup.Source // by the name under which its budget and answers are kept: the configured one, or its host
-	client        *threatcrowd.Client
+	lookup.Source // by the name under which its budget and answers are kept: the configured one, or its host (otx:host for OTX)
+	origin        intel.Origin
 	shown         string // the name that is written on events
 	lifetimes     cache.Lifetimes
 }
@@ -88,7 +97,8 @@ type network struct {
 func (f *sourceFlags) split() (networks []network, paths []string, err error) {
 	for _, source := range f.intel {
 		switch {
-		case source == "" || strings.Contains(source, "://") && !isURL(source) || strings.HasPrefix(source, "otx:"):
+		case isOTX(source):
+		case source == "" || strings.Contains(source, "://") && !isURL(source):
 			return nil, nil, usagef("--intel %s: neither an http(s):// URL nor a file", annotate.Safe(source))
 		case !isURL(source):
 			paths = append(paths, source)
@@ -115,37 +125,35 @@ func isURL(source string) bool {
 // network sets up the client and the budget of one source.
 func (f *sourceFlags) network(source string) (network, error) {
 	settings := f.settings(source)
-	if u, err := url.Parse(source); err == nil && u.User != nil {
-		return network{}, usagef("--intel: a URL with a user or password can be read by everyone on this host; the API needs neither")
-	}
-	var timeout time.Duration
-	if settings.Timeout != "" {
-		var err error
-		if timeout, err = time.ParseDuration(settings.Timeout); err != nil {
-			return network{}, usagef("sources: timeout: %v", err)
-		}
-	}
-	client, err := threatcrowd.New(threatcrowd.Config{
-		BaseURL: source, ProxyURL: settings.Proxy, CAFile: settings.CA, Timeout: timeout,
-		UserAgent: "iocpipe/" + version(), InsecureHTTP: f.insecureHTTP,
-	})
-	if errors.Is(err, threatcrowd.ErrPlainHTTP) {
-		return network{}, usagef("--intel: %v; --insecure-http allows it", err)
-	}
+	api, err := f.api(source, settings)
 	if err != nil {
-		return network{}, usagef("--intel: %v", err)
+		return network{}, err
 	}
-	n := network{client: client, shown: settings.Name, lifetimes: cache.Lifetimes{
+	asked, usual, err := newClient(source, api, settings)
+	if err != nil {
+		return network{}, err
+	}
+	n := network{origin: intel.FromThreatCrowd, shown: "ThreatCrowd", lifetimes: cache.Lifetimes{
 		Malicious: time.Duration(cmp.Or(settings.TTLMalicious, days(f.ttl.Malicious))),
 		Known:     time.Duration(cmp.Or(settings.TTLKnown, days(f.ttl.Known))),
 		Unknown:   time.Duration(cmp.Or(settings.TTLUnknown, days(f.ttl.Unknown))),
 	}}
-	n.Name, n.Provider = settings.Name, client
-	if n.Name == "" {
-		n.Name, n.shown = hostOf(source), "ThreatCrowd"
+	if isOTX(source) {
+		n.Name = "otx:" // a host may speak both
+		n.origin, n.shown = intel.FromOTX, "OTX"
 	}
-	n.Rate, n.Burst, n.Types, err = f.budget(settings, client.Local())
-	return n, err
+	n.Name += hostOf(api.BaseURL)
+	n.Provider = asked
+	if settings.Name != "" {
+		n.Name, n.shown = settings.Name, settings.Name
+	}
+	if n.Rate, n.Burst, n.Types, err = f.budget(settings, asked.Local(), usual); err != nil {
+		return network{}, err
+	}
+	if n.Types &= asked.Types(); n.Types == 0 {
+		return network{}, usagef("--ask %s: %s cannot be asked about that", settings.Types, n.Name)
+	}
+	return n, nil
 }
 
 // hostOf returns the host, and the port if it is named, of a URL that has been checked.
@@ -177,9 +185,9 @@ func (f *sourceFlags) settings(source string) sourceConfig {
 	return settings
 }
 
-// budget returns how often and about what a source may be asked.
-func (f *sourceFlags) budget(s sourceConfig, local bool) (rate.Limit, int, extract.TypeSet, error) {
-	perTime, burst, types := publicRate, publicBurst, publicTypes
+// budget returns how often and about what a source may be asked; usual is the rate of one that is not local.
+func (f *sourceFlags) budget(s sourceConfig, local bool, usual string) (rate.Limit, int, extract.TypeSet, error) {
+	perTime, burst, types := usual, publicBurst, publicTypes
 	if local {
 		perTime, burst, types = localRate, localBurst, "all"
 	}
@@ -228,12 +236,17 @@ func (f *sourceFlags) knowledge(networks []network, state *host.State, onHealth 
 		memory.Over(state)
 	}
 	know := &filter.Knowledge{Cache: memory, Providers: make(map[string]filter.Provider), RelationAge: f.relationAge}
+	alone := host.Alone(f.unusable)
 	for _, n := range networks {
-		if state != nil {
+		switch {
+		case state != nil:
 			n.Budget = state.Budget(n.Name, float64(n.Rate), n.Burst)
+		case f.unusable != "":
+			n.Budget = lookup.NewSolo(n.Rate, n.Burst, alone)
 		}
 		know.Sources = append(know.Sources, n.Source)
-		know.Providers[n.Name] = filter.Provider{Origin: intel.FromThreatCrowd, Name: n.shown, Lifetimes: n.lifetimes}
+		memory.Order = append(memory.Order, n.Name)
+		know.Providers[n.Name] = filter.Provider{Origin: n.origin, Name: n.shown, Lifetimes: n.lifetimes}
 	}
 	if len(networks) == 0 {
 		return know, nil

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +15,6 @@ import (
 
 	"iocpipe/cache"
 	"iocpipe/cache/host"
-	"iocpipe/extract"
 	"iocpipe/lookup"
 )
 
@@ -23,7 +24,7 @@ const (
 
 	// queueEvery is how often a process tells others what waits in it, queueLines how much of it. A queue that is
 	// older than queueOld belongs to a process that has died.
-	queueEvery, queueLines, queueOld = 5 * time.Second, 1024, 30 * time.Second
+	queueEvery, queueLines, queueOld = 5 * time.Second, lookup.DefaultMaxWaiting, 30 * time.Second
 )
 
 // stateDir returns the folder of the host's state: what --state says, or the usual places. It is empty for none.
@@ -86,15 +87,15 @@ func (f *sourceFlags) openState(stream *stream) *host.State {
 		}
 		return nil
 	}
-	state, err := host.Open(dir, host.Options{OnTrouble: func(err error) {
-		if err == nil {
-			stream.mended(theState)
-			return
+	state, err := host.Open(dir, host.Options{Lease: 2 * f.longest, OnTrouble: func(err error) {
+		if err != nil {
+			err = fmt.Errorf("state: %w", err)
 		}
-		stream.complainOf(theState, fmt.Errorf("state: %w", err))
+		stream.change(theState, err)
 	}})
 	if err != nil {
-		stream.complain(fmt.Errorf("state: %w; answers and budget are kept in memory alone", err))
+		f.unusable = dir
+		stream.complain(fmt.Errorf("state: %w; answers and budget are kept in memory alone, and one process at a time asks", err))
 		return nil
 	}
 	return state
@@ -116,7 +117,7 @@ func keepFresh(ctx context.Context, memory *cache.Memory, warn func(error)) {
 
 func queuePath(dir string) string { return filepath.Join(dir, queueName(strconv.Itoa(os.Getpid()))) }
 
-func queueName(pid string) string { return "waiting-" + pid + ".json" }
+func queueName(pid string) string { return "waiting-" + pid + ".json.gz" }
 
 // tellQueue writes what waits in s to a file of the state, for explain, until ctx is done.
 func tellQueue(ctx context.Context, dir string, s *lookup.Scheduler) {
@@ -131,14 +132,20 @@ func tellQueue(ctx context.Context, dir string, s *lookup.Scheduler) {
 			return
 		case <-tick.C:
 		}
-		data, err := json.Marshal(s.Queue(queueLines))
-		if err != nil { // strings and numbers always marshal
-			panic(err)
-		}
-		if os.WriteFile(path+".new", data, 0o600) == nil {
-			_ = os.Rename(path+".new", path) // explain does without it
+		if writeQueue(path+".new", s.Snapshot(queueLines)) != nil || os.Rename(path+".new", path) != nil {
+			_ = os.Remove(path + ".new") // explain does without it
 		}
 	}
+}
+
+// writeQueue packs what waits: a full table takes a megabyte, of which nine tenths repeat.
+func writeQueue(path string, queue lookup.Snapshot) error {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	if err := errors.Join(json.NewEncoder(z).Encode(queue), z.Close()); err != nil {
+		return err
+	}
+	return os.WriteFile(path, packed.Bytes(), 0o600)
 }
 
 // sweepQueues removes what processes left that were killed.
@@ -157,23 +164,29 @@ func isOld(path string) bool {
 	return err == nil && time.Since(info.ModTime()) > queueOld
 }
 
-// readQueues returns what the running processes that share dir say of key.
-func readQueues(dir string, key extract.Key) (found []lookup.Queued) {
+// readQueues returns what waits in the running processes that share dir.
+func readQueues(dir string) (queues []lookup.Snapshot) {
 	paths, _ := filepath.Glob(filepath.Join(dir, queueName("*")))
 	for _, path := range paths {
 		if isOld(path) {
 			continue
 		}
-		data, err := os.ReadFile(path)
-		var queue []lookup.Queued
-		if err != nil || json.Unmarshal(data, &queue) != nil {
-			continue
-		}
-		for _, q := range queue {
-			if q.Value == key.Value && q.Type == key.Type.String() {
-				found = append(found, q)
-			}
+		if queue, err := readQueue(path); err == nil { // else its process has just ended
+			queues = append(queues, queue)
 		}
 	}
-	return found
+	return queues
+}
+
+func readQueue(path string) (queue lookup.Snapshot, err error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return queue, err
+	}
+	defer file.Close()
+	z, err := gzip.NewReader(file)
+	if err != nil {
+		return queue, err
+	}
+	return queue, json.NewDecoder(z).Decode(&queue)
 }

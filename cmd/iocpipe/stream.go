@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"iocpipe/filter"
+	"iocpipe/filter/annotate"
 )
 
 // drainTime is how long input that is already in the pipe is read after the first signal.
@@ -46,13 +47,22 @@ type stream struct {
 	failed bool      // the exit code will be 1
 	wrong  []problem // what went wrong and has not mended, one of each kind
 
-	plain func(dst []byte, b *filter.Block) []byte // see filter.Options
+	strict bool                                     // what costs annotations ends the lines
+	abort  func()                                   // ends them at once; nil before they flow
+	plain  func(dst []byte, b *filter.Block) []byte // see filter.Options
 }
 
 // A problem is what is wrong with something that may mend, or, about nothing, what stays.
 type problem struct{ about, text string }
 
 func newStream(con console, in inputFlags) *stream { return &stream{con: con, in: in} }
+
+// note prints a message about something that is no failure.
+func (s *stream) note(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.con.stderr, "iocpipe: "+format+"\n", args...)
+}
 
 // complain prints a message once something failed that does not stop the lines; the exit code will be 1.
 func (s *stream) complain(err error) { s.complainOf("", err) }
@@ -65,7 +75,27 @@ func (s *stream) complainOf(about string, err error) {
 	if !slices.ContainsFunc(s.wrong, func(p problem) bool { return p.about == about }) {
 		s.wrong = append(s.wrong, problem{about, err.Error()})
 	}
-	fmt.Fprintf(s.con.stderr, "iocpipe: %v\n", err)
+	fmt.Fprintf(s.con.stderr, "iocpipe: %s\n", oneLine(err.Error()))
+}
+
+// oneLine makes a message, which may quote a server or a damaged file, safe for a terminal, and one line.
+func oneLine(message string) string { return annotate.Safe(strings.ReplaceAll(message, "\n", "; ")) }
+
+// change is complainOf, or mended when err is nil.
+func (s *stream) change(about string, err error) {
+	if err == nil {
+		s.mended(about)
+		return
+	}
+	s.complainOf(about, err)
+}
+
+// degraded is complainOf about what costs annotations: with strict it ends the lines.
+func (s *stream) degraded(about string, err error) {
+	s.complainOf(about, err)
+	if s.strict && s.abort != nil {
+		s.abort()
+	}
 }
 
 // waits prints why lines wait for something, which is no failure as long as it may mend; readiness is red meanwhile.
@@ -128,7 +158,8 @@ func (s *stream) signals(parent context.Context) (ctx context.Context, restore f
 	if parent == nil {
 		parent = context.Background()
 	}
-	ctx, cancel := context.WithCancel(parent)
+	ctx, cancel := context.WithCancelCause(parent)
+	s.abort = func() { cancel(filter.ErrAtOnce) }
 	signals, done := make(chan os.Signal, 2), make(chan struct{})
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
@@ -138,7 +169,7 @@ func (s *stream) signals(parent context.Context) (ctx context.Context, restore f
 			case <-done:
 				return
 			}
-			if cancel(); n > 0 {
+			if cancel(nil); n > 0 {
 				os.Exit(exitFailed)
 			}
 		}
@@ -146,7 +177,7 @@ func (s *stream) signals(parent context.Context) (ctx context.Context, restore f
 	return ctx, func() {
 		signal.Stop(signals)
 		close(done)
-		cancel()
+		cancel(nil)
 	}
 }
 

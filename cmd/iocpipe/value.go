@@ -10,7 +10,11 @@ import (
 // detection name, which has no form of its own.
 func parseValue(arg, typ string) (extract.Key, error) {
 	if typ == extract.Antivirus.String() {
-		return extract.Key{Type: extract.Antivirus, Value: strings.ToLower(strings.TrimSpace(arg))}, nil
+		name := strings.ToLower(strings.TrimSpace(arg))
+		if name == "" {
+			return extract.Key{}, usagef("%q is no detection name", arg)
+		}
+		return extract.Key{Type: extract.Antivirus, Value: name}, nil
 	}
 	if key, ok := extract.ParseKey(arg); ok {
 		return key, nil

@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"iocpipe/filter/annotate"
 	"iocpipe/filter/source"
 )
 
@@ -17,6 +19,9 @@ func newVerifyCommand(con console) *cobra.Command {
 or iocpipe already, all of it must still be there. Either file may be compressed; - is standard input.`,
 		Args: exactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
+			if args[0] == source.Stdin && args[1] == source.Stdin {
+				return usagef("verify: IN and OUT cannot both be standard input")
+			}
 			in, err := openLines(args[0], con)
 			if err != nil {
 				return err
@@ -25,16 +30,16 @@ or iocpipe already, all of it must still be there. Either file may be compressed
 			if err != nil {
 				return err
 			}
-			v := verifier{in: in, out: out}
-			if err := v.run(); err != nil {
+			c, err := annotate.Compare(in, out)
+			if err != nil {
 				return err
 			}
-			for _, m := range v.problems {
-				fmt.Fprintln(con.stderr, "iocpipe:", m)
+			for _, problem := range c.Problems {
+				fmt.Fprintln(con.stderr, "iocpipe:", problem)
 			}
-			fmt.Fprintf(con.stdout, "%s lines, %s missing, %s reordered, %s changed, %s added\n", thousands(v.lines),
-				thousands(v.missing), thousands(v.reordered), thousands(v.changed), thousands(v.added))
-			if v.missing+v.reordered+v.changed+v.added > 0 {
+			fmt.Fprintf(con.stdout, "%s lines, %s missing, %s reordered, %s changed, %s added\n", thousands(c.Lines),
+				thousands(c.Missing), thousands(c.Reordered), thousands(c.Changed), thousands(c.Added))
+			if !c.OK() {
 				return exitError{exitFailed, ""}
 			}
 			return nil
@@ -42,7 +47,7 @@ or iocpipe already, all of it must still be there. Either file may be compressed
 	}
 }
 
-func openLines(path string, con console) (*lineReader, error) {
+func openLines(path string, con console) (io.Reader, error) {
 	if path != source.Stdin {
 		if _, err := os.Stat(path); err != nil {
 			return nil, err
@@ -52,5 +57,5 @@ func openLines(path string, con console) (*lineReader, error) {
 	if _, err := files.Next(); err != nil {
 		return nil, err
 	}
-	return newLineReader(files), nil
+	return files, nil
 }

@@ -34,8 +34,13 @@ func newVersionCommand(con console) *cobra.Command {
 		Short: "Print the version",
 		Args:  exactArgs(0),
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(con.stdout, "iocpipe %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(con.stdout, versionLine())
 			return err
 		},
 	}
+}
+
+// versionLine says all that tells one build from another.
+func versionLine() string {
+	return fmt.Sprintf("iocpipe %s %s %s/%s", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }

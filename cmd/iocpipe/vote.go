@@ -7,15 +7,27 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"iocpipe/extract"
 	"iocpipe/filter/annotate"
 )
+
+// A voter is a source that takes votes.
+type voter interface {
+	Local() bool
+	Vote(ctx context.Context, key extract.Key, malicious bool) error
+}
 
 func newVoteCommand(con console) *cobra.Command {
 	var sources sourceFlags
 	cmd := &cobra.Command{
 		Use:   "vote malicious|benign VALUE",
 		Short: "Submit a vote to a ThreatCrowd v2 source",
-		Args:  exactArgs(2),
+		Long: `Vote tells a ThreatCrowd v2 source what you think of an address, a name, an e-mail address or a hash. What is
+private, reserved or internal is not sent to public hosts.
+
+` + exitCodes,
+		Example: `  iocpipe vote malicious 'evil[.]example' --intel https://crowd.example/searchApi/v2`,
+		Args:    exactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
 			if sources.configured, err = settle(cmd); err != nil {
 				return err
@@ -34,18 +46,26 @@ func newVoteCommand(con console) *cobra.Command {
 			if len(networks) != 1 {
 				return usagef("vote: give one --intel, the URL of the v2 API that takes the vote")
 			}
+			source, ok := networks[0].Provider.(voter)
+			if !ok {
+				return usagef("vote: %s takes no votes; give --intel the URL of a v2 API", networks[0].Name)
+			}
+			skip := new(extract.Policy).Skip(key)
+			if !source.Local() && skip != extract.Worth && skip != extract.Resolver {
+				return usagef("vote: %s is not sent to a public host: %s", annotate.Safe(key.Value), skip)
+			}
 			ctx := cmd.Context()
 			if ctx == nil {
 				ctx = context.Background()
 			}
-			if err := networks[0].client.Vote(ctx, key, args[0] == "malicious"); err != nil {
+			if err := source.Vote(ctx, key, args[0] == "malicious"); err != nil {
 				return fmt.Errorf("vote: %w", err)
 			}
 			_, err = fmt.Fprintf(con.stdout, "%s: voted %s at %s\n", annotate.Safe(key.Value), args[0], networks[0].Name)
 			return err
 		},
 	}
-	sources.add(cmd.Flags())
+	sources.addWhere(cmd.Flags())
 	addConfig(cmd.Flags())
 	return cmd
 }

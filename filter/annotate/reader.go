@@ -12,13 +12,12 @@ import (
 
 // An ownEntry is what an own entry that came with an event says. Its bytes are valid until the reader's next call.
 type ownEntry struct {
-	kind            extract.Type
-	value, field    []byte
-	occurred        []byte
-	verdict         intel.Verdict
-	votes           int8
-	voted           bool
-	foreignContents bool // it has members that an own entry never has
+	kind         extract.Type
+	value, field []byte
+	occurred     []byte
+	verdict      intel.Verdict
+	votes        int8
+	voted        bool
 }
 
 // An entryReader reads elements of threat.enrichments. It is for one goroutine.
@@ -46,19 +45,7 @@ func (r *entryReader) read(raw []byte) (e ownEntry, ok bool) {
 		n, err := votes.Int()
 		e.votes, e.voted = int8(n), err == nil && -1 <= n && n <= 1
 	}
-	e.foreignContents = hasForeign(v.GetObject())
 	return e, true
-}
-
-func hasForeign(entry *fastjson.Object) (foreign bool) {
-	entry.Visit(func(key []byte, _ *fastjson.Value) {
-		switch string(key) {
-		case "indicator", "matched", "feed", "iocpipe":
-		default:
-			foreign = true
-		}
-	})
-	return foreign || entry.Len() > 4
 }
 
 // parseID takes matched.id apart: the origin, the kind and the normalised value, between colons.

@@ -19,7 +19,7 @@ type edit struct{ at, text span }
 // annotation does not need stays:
 //
 //   - threat.enrichments gets one own entry for each field and value. One that is there already for the same value is
-//     replaced in place and keeps its matched.occurred; all other elements stay. A value that is no array becomes an
+//     replaced in place and keeps its matched.occurred, and what others have put into it; all other elements stay. A value that is no array becomes an
 //     array which begins with it.
 //   - related.ip, related.hosts and related.hash get the values that they lack, last.
 //   - iocpipe gets the summary over all own entries, also those that came with the event; it takes the place of a
@@ -243,6 +243,7 @@ func (a *Annotator) mergeEntry(value span) {
 	}
 	from := len(a.text)
 	a.text = a.appendEntry(a.text, p, occurred)
+	a.keepForeign(from, raw)
 	if a.reader.same(raw, a.text[from:]) {
 		a.text = a.text[:from]
 		return

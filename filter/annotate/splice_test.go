@@ -127,6 +127,27 @@ func TestMerge(t *testing.T) {
 	}
 }
 
+// TestMergeKeepsForeignMembers annotates an event whose own entry is out of date, and has members that others put in.
+func TestMergeKeepsForeignMembers(t *testing.T) {
+	in := strings.NewReplacer(`{"indicator":{`, `{"x" : [1],"indicator":{"first_seen":"a","first_seen":"b",`,
+		`"feed":{`, `"feed":{"x":{},`).Replace(spell(`{IP,"threat":{"enrichments":[STALE]}}`))
+	want := strings.NewReplacer(`by feodo"}`, `by feodo","first_seen":"a","first_seen":"b"}`,
+		`"feed":{"name":"feodo"}`, `"feed":{"name":"feodo","x":{}}`, `"response_code":"1"}}`, `"response_code":"1"},"x" : [1]}`).
+		Replace(spell(`{IP,"threat":{"enrichments":[OLDER]},"related":{"ip":[ADDR]},"iocpipe":{SUM}}`))
+	got := annotated(t, atNoon(), []byte(in))
+	if string(got) != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if again := annotated(t, at(noon.Add(time.Hour)), got); string(again) != want {
+		t.Errorf("an hour later\ngot  %s\nwant %s", again, want)
+	}
+	for _, lost := range []string{`,"x" : [1]`, `,"first_seen":"a"`, `,"x":{}`} {
+		if VerifyLine([]byte(in), []byte(strings.Replace(want, lost, "", 1))) == nil {
+			t.Errorf("accepted without %s", lost)
+		}
+	}
+}
+
 func TestMergeKeepsReformattedEntry(t *testing.T) {
 	once := annotated(t, atNoon(), []byte(spell(`{IP}`)))
 	var pretty bytes.Buffer

@@ -41,7 +41,7 @@ func isAnnotatedText(in, out []byte) bool {
 	if !ok {
 		return false
 	}
-	if rest, ok = bytes.CutPrefix(rest, []byte(textMark)); !ok {
+	if rest, ok = bytes.CutPrefix(rest, []byte(textMark)); !ok || !bytes.HasSuffix(rest, []byte("}")) {
 		return false
 	}
 	v, err := fastjson.ParseBytes(rest)
@@ -249,7 +249,7 @@ func (v *verifier) nested(was, is *container, x, y span, path string) error {
 	return v.contents(&before, &after, path)
 }
 
-// replaces reports whether both are own entries for the same value of the same field.
+// replaces reports whether both are own entries for the same value of the same field, with the same foreign members.
 func (v *verifier) replaces(before, after []byte) bool {
 	x, ok := v.reader.read(before)
 	if !ok {
@@ -257,7 +257,8 @@ func (v *verifier) replaces(before, after []byte) bool {
 	}
 	field, value := string(x.field), string(x.value)
 	y, ok := v.reader.read(after)
-	return ok && !y.foreignContents && x.kind == y.kind && string(y.field) == field && string(y.value) == value
+	return ok && x.kind == y.kind && string(y.field) == field && string(y.value) == value &&
+		sameForeign(foreignIn(before), foreignIn(after))
 }
 
 // added checks member i of is, which was not there before: it must be of the annotation, have a name that was not
@@ -286,8 +287,8 @@ func (v *verifier) isOurs(is *container, value span, path string) bool {
 	case listPart:
 		return raw[0] == '[' && v.consistsOfOurs(is, value, path)
 	case entryPart:
-		e, ok := v.reader.read(raw)
-		return ok && !e.foreignContents
+		_, ok := v.reader.read(raw)
+		return ok && len(foreignIn(raw)) == 0
 	case valuePart:
 		s, err := v.reader.first.ParseBytes(raw)
 		if err != nil || s.Type() != fastjson.TypeString {

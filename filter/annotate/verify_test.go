@@ -38,6 +38,7 @@ func TestVerifyRefuses(t *testing.T) {
 	f("member of a new iocpipe", `{IP}`,
 		`{IP,"related":{"ip":[ADDR]},"threat":{"enrichments":[ENTRY]},"iocpipe":{SUM,"a":1}}`)
 	f("member of a new entry", `{IP}`, strings.Replace(spell(`{IP,ALL}`), `{"indicator"`, `{"a":1,"indicator"`, 1))
+	f("member in a new entry's object", `{IP}`, strings.Replace(spell(`{IP,ALL}`), `"provider"`, `"supplier"`, 1))
 	f("foreign entry", `{IP}`, `{IP,"threat":{"enrichments":[ENTRY,{"a":1}]},"iocpipe":{SUM}}`)
 	f("foreign entry gone", `{IP,"threat":{"enrichments":[{"a":1}]}}`,
 		`{IP,"threat":{"enrichments":[ENTRY]},"iocpipe":{SUM}}`)
@@ -61,6 +62,7 @@ func TestVerifyRefuses(t *testing.T) {
 
 	f("text cut", `from a`, `from  iocpipe={"verdict":"benign","matches":[{"value":"a","verdict":"benign"}]}`)
 	f("text annotation cut", `a`, `a iocpipe={"verdict":"benign","matches":[{"value":"a","verdict":"benign"}]`)
+	f("blank behind the text annotation", `a`, `a iocpipe={"verdict":"benign","matches":[{"value":"a","verdict":"benign"}]} `)
 	f("text behind", `a`, `a iocpipe={"verdict":"benign","matches":[{"value":"a","verdict":"benign"}]}x`)
 	f("text annotation with more", `a`,
 		`a iocpipe={"verdict":"benign","matches":[{"value":"a","verdict":"benign"}],"a":1}`)

@@ -19,6 +19,10 @@ const readAhead = 64 << 10
 
 // Files reads files one after the other, each opened when its turn comes. It is for one goroutine at a time.
 type Files struct {
+	// Written is the file that what is read here ends up in, if that is a file. It is refused as an input: it would
+	// never end.
+	Written fs.FileInfo
+
 	paths []string // those to come
 	stdin io.Reader
 
@@ -52,12 +56,13 @@ func (f *Files) Next() (name string, err error) {
 	if f.name != Stdin {
 		return f.name, f.open()
 	}
-	if isFile(f.stdin) {
-		f.head.Reset(f.stdin)
-	} else {
+	file, ok := f.stdin.(*os.File)
+	if !ok || !isRegular(file) {
 		f.current = f.stdin
+		return f.name, nil
 	}
-	return f.name, nil
+	f.head.Reset(file)
+	return f.name, f.named(f.refuse(file))
 }
 
 // Read reads the content of the input that Next went on to, which must have succeeded. It reads once and never waits
@@ -87,7 +92,21 @@ func (f *Files) open() error {
 	}
 	f.closers = append(f.closers, file.Close)
 	f.head.Reset(file)
-	return nil
+	return f.named(f.refuse(file))
+}
+
+var errWritten = errors.New("is the output, too")
+
+// refuse returns an error when file is the one that is written to.
+func (f *Files) refuse(file *os.File) error {
+	if f.Written == nil {
+		return nil
+	}
+	info, err := file.Stat()
+	if err == nil && os.SameFile(info, f.Written) {
+		return errWritten
+	}
+	return err
 }
 
 // detect reads as many bytes as it takes to rule every codec out, or all but one. None has a line feed among them, so
@@ -129,11 +148,7 @@ func (f *Files) close() {
 	f.head.Reset(nil)
 }
 
-func isFile(r io.Reader) bool {
-	file, ok := r.(*os.File)
-	if !ok {
-		return false
-	}
+func isRegular(file *os.File) bool {
 	info, err := file.Stat()
 	return err == nil && info.Mode().IsRegular()
 }

@@ -31,6 +31,9 @@ type FollowOptions struct {
 	// (access.log.2.gz, access.log-20260301), the oldest first.
 	Old bool
 
+	// Written, if not nil, returns the file that what is read here ends up in, if that is a file: it is not followed.
+	Written func() os.FileInfo
+
 	// Told must be set. It is told what a person wants to know: that a file was truncated, where reading goes on.
 	Told func(format string, args ...any)
 }
@@ -216,6 +219,10 @@ func (f *Follow) found(path string) {
 	if err != nil || !info.Mode().IsRegular() {
 		return // it may be one day
 	}
+	if f.isOutput(info) {
+		f.skip(path, "%s is the output, too; it is not followed", path)
+		return
+	}
 	for _, t := range f.tails {
 		if os.SameFile(t.info, info) {
 			t.path, t.named = path, true
@@ -241,6 +248,14 @@ func (f *Follow) found(path string) {
 		t.close()
 		f.skip(path, "%s: %v", path, err)
 	}
+}
+
+func (f *Follow) isOutput(info os.FileInfo) bool {
+	if f.opt.Written == nil {
+		return false
+	}
+	out := f.opt.Written()
+	return out != nil && os.SameFile(info, out)
 }
 
 // standsStill says what a file is that will not grow: compressed, or a copy of one that is followed and about to be

@@ -425,3 +425,22 @@ func TestFollowMissed(t *testing.T) {
 		})
 	}
 }
+
+// TestFollowNotItsOutput follows a pattern that the output matches, too.
+func TestFollowNotItsOutput(t *testing.T) {
+	dir := t.TempDir()
+	log, out := filepath.Join(dir, "app.log"), filepath.Join(dir, "out.log")
+	appendTo(t, log, "one\n")
+	appendTo(t, out, "written\n")
+	registry := openRegistry(t, "")
+	r := &reading{t: t}
+	r.begin(registry, false, filepath.Join(dir, "*.log"))
+	r.follow.opt.Written = func() os.FileInfo {
+		info, _ := os.Stat(out)
+		return info
+	}
+	r.all(registry)
+	if got := words(r.order); got != "one" {
+		t.Errorf("got %s; told %q", got, r.told)
+	}
+}

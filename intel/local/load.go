@@ -1,170 +1,106 @@
 package local
 
 import (
-	"bufio"
-	"bytes"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"iter"
 	"os"
-	"path/filepath"
-	"strings"
 
-	"iocpipe/intel"
+	"iocpipe/intel/local/format"
 )
 
-// The bounds of lines, in bytes: of report lines, and of those of plain lists.
-const (
-	maxReportLine = 16 << 20
-	maxListLine   = 8 << 10
-)
-
-var errTooLong = errors.New("line is too long")
-
-// Load reads files of local intelligence, and all files below folders: report lines (NDJSON), and plain lists of one
-// value per line with # or ; comments. A feed's name is its file's, without extension. Below a folder hidden files are
-// passed over, and what is no file. What cannot be read or understood is left out and told in errs, one error for each
-// file; the store is good with the rest.
+// Load reads files of local intelligence, and all files below folders, as [format.Files] gives them: store files, and
+// lists in every format of [format.Read]. What cannot be read or understood is left out and told in errs, one error for
+// each file; the store is good with the rest. Of lists that agree the one that is named first speaks.
 func Load(paths []string) (store *Store, errs []error) {
-	store = newStore()
-	defer store.sortNetworks()
+	l := loader{b: newBuilder("")}
 	for _, path := range paths {
-		for file, err := range filesBelow(path) {
+		for file, err := range format.Files(path) {
 			if err == nil {
-				err = store.loadFile(file)
+				err = l.load(file)
 			}
 			if err != nil {
 				errs = append(errs, err)
 			}
 		}
 	}
-	return store, errs
-}
-
-// filesBelow returns path itself, if it is no folder, or the files below it in the order of their names, and what is in
-// the way of reading them.
-func filesBelow(root string) iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
-		info, err := os.Stat(root)
-		if err != nil || !info.IsDir() {
-			yield(root, err)
-			return
-		}
-		if target, err := filepath.EvalSymlinks(root); err == nil {
-			root = target // a link is not walked into
-		}
-		// WalkDir errs only with what is returned to it.
-		_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-			switch {
-			case err != nil:
-			case path != root && strings.HasPrefix(d.Name(), "."):
-				if d.IsDir() {
-					return fs.SkipDir
-				}
-				return nil
-			case d.Type()&^fs.ModeSymlink != 0: // folders, pipes, sockets, devices
-				return nil
-			}
-			if !yield(path, err) {
-				return fs.SkipAll
-			}
-			return nil
-		})
+	if err := l.endLists(); err != nil {
+		errs = append(errs, err)
 	}
+	return Join(l.stores...), errs
 }
 
-func (s *Store) loadFile(path string) error {
-	f, err := os.Open(path)
+// A loader collects the stores that files hold. Lists that follow each other become one.
+type loader struct {
+	stores []*Store
+	b      *builder
+}
+
+func (l *loader) load(path string) error {
+	if isStore(path) {
+		if err := l.endLists(); err != nil {
+			return err
+		}
+		s, err := Open(path)
+		if err == nil {
+			l.stores = append(l.stores, s)
+		}
+		return err
+	}
+	r, err := format.Open(path)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	name := filepath.Base(path)
-	if err := s.load(f, strings.TrimSuffix(name, filepath.Ext(name))); err != nil {
+	defer r.Close()
+	if err := l.b.load(r, format.SourceName(path)); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
 }
 
-// load adds the lines of r. Its error names the line that could not be read, or else the first that was refused, and
-// how many were.
-func (s *Store) load(r io.Reader, source string) error {
-	lines := lineReader{r: bufio.NewReaderSize(r, 64<<10)}
-	list := &entry{source, listed}
-	var first error
-	refused := 0
-	for n := 1; ; n++ {
-		line, err := lines.next()
-		if err != nil && err != io.EOF {
-			return fmt.Errorf("line %d: %w", n, err)
-		}
-		if e := s.addLine(line, list); e != nil {
-			if refused++; first == nil {
-				first = fmt.Errorf("line %d: %w", n, e)
-			}
-		}
-		if err == io.EOF {
-			break
-		}
-	}
-	if refused > 1 {
-		return fmt.Errorf("%w (and %d more lines that were left out)", first, refused-1)
-	}
-	return first
-}
-
-var byteOrderMark = []byte("\ufeff")
-
-// addLine adds what a line says; list is the entry of a plain list's values.
-func (s *Store) addLine(line []byte, list *entry) error {
-	line = bytes.TrimSpace(bytes.TrimPrefix(line, byteOrderMark))
-	if len(line) > 0 && line[0] == '{' {
-		return s.addReportLine(line, list.source)
-	}
-	if comment := bytes.IndexAny(line, "#;"); comment >= 0 {
-		line = bytes.TrimSpace(line[:comment])
-	}
-	switch {
-	case len(line) == 0:
+// endLists makes a store of the lists so far.
+func (l *loader) endLists() error {
+	if len(l.b.sources) == 0 {
 		return nil
-	case len(line) > maxListLine:
-		return errTooLong
 	}
-	return s.addListed(string(line), list)
-}
-
-func (s *Store) addReportLine(line []byte, source string) error {
-	if len(line) > maxReportLine {
-		return errTooLong
-	}
-	key, report, err := intel.ParseReportLine(line)
+	seg, err := segmentOf(l.b)
 	if err != nil {
 		return err
 	}
-	s.addEntry(key, &entry{source, &report})
+	l.stores, l.b = append(l.stores, storeOfSegment(seg)), newBuilder("")
 	return nil
 }
 
-// A lineReader reads lines one after the other. Of a line over maxReportLine it returns a piece that is longer than
-// that, and goes on with the next line.
-type lineReader struct {
-	r    *bufio.Reader
-	long []byte
+// isStore reports whether the file at path begins as a store does.
+func isStore(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var head [len(magic)]byte
+	_, err = io.ReadFull(f, head[:])
+	return err == nil && string(head[:]) == magic
 }
 
-// next returns the next line, which is valid until the next call; with io.EOF it is the last.
-func (l *lineReader) next() ([]byte, error) {
-	piece, err := l.r.ReadSlice('\n')
-	if err != bufio.ErrBufferFull { // nearly always
-		return piece, err
-	}
-	for l.long = append(l.long[:0], piece...); err == bufio.ErrBufferFull; {
-		piece, err = l.r.ReadSlice('\n')
-		if len(l.long) <= maxReportLine {
-			l.long = append(l.long, piece...)
+// load adds the list r. Its error names the record that could not be read, or else the first that was refused, and how
+// many were.
+func (b *builder) load(r io.Reader, source string) error {
+	b.begin(Source{Name: source, Updated: b.now})
+	row := &b.sources[len(b.sources)-1].Source
+	var first format.Refused
+	kind, err := format.Read(r, format.Options{Source: source, Now: b.now}, b.take, func(refused format.Refused) {
+		if row.Refused++; row.Refused == 1 {
+			first = refused
 		}
+	})
+	row.Kind = string(kind)
+	switch {
+	case err != nil:
+		return err
+	case row.Refused > 1:
+		return fmt.Errorf("%v (and %d more lines that were left out)", first, row.Refused-1)
+	case row.Refused > 0:
+		return fmt.Errorf("%v", first)
 	}
-	return l.long, err
+	return nil
 }

@@ -17,51 +17,22 @@ import (
 	"iocpipe/intel"
 )
 
-func TestRefused(t *testing.T) {
-	for _, tt := range []struct{ line, want string }{
-		{"not an indicator", "no indicator"},
-		{"two.test three.test", "no indicator"},
-		{"two[.]test, three[.]test", "no indicator"},
-		{"203.0.113.7/33", "no indicator"},
-		{"user.name:password", "no indicator"},
-		{"evil.test:99999", "no indicator"},
-		{"http:///path", "no indicator"},
-		{"http://localhost/", "no indicator"},
-		{"*.test", "no indicator"},
-		{"*", "no indicator"},
-		{"and/or", "no indicator"},
-		{"0.0.0.0/0", "network is too broad"},
-		{"10.0.0.0/7", "network is too broad"},
-		{"::/0", "network is too broad"},
-		{"::ffff:0.0.0.0/96", "network is too broad"},
-		{"2000::/15", "network is too broad"},
-		{"d41d8cd98f00b204e9800998ecf8427e", "hash of the empty file"},
-		{"E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B7852B855", "hash of the empty file"},
-		{"{\"value\":\"evil.test\"", "JSON"},
-		{"{\"value\":\"no indicator\",\"response_code\":\"1\"}", "value"},
-		{strings.Repeat("x", maxListLine+1), "too long"},
-		{"{" + strings.Repeat(" ", maxReportLine) + "}", "too long"},
+// TestRefusedLinesAreLeftOut holds that a bad line costs no other.
+func TestRefusedLinesAreLeftOut(t *testing.T) {
+	for _, tt := range []struct{ list, want string }{
+		{"# one\nnot an indicator\nevil.test\n", "line 2: no indicator"},
+		{"# one\n0.0.0.0/0\nevil.test\n", "line 2: network is too broad"},
+		{"# one\nd41d8cd98f00b204e9800998ecf8427e\nevil.test\n", "line 2: hash of the empty file"},
+		{"evil.test\nfoo\nbar\n\nbaz\n", `line 2: no indicator: "foo" (and 2 more lines that were left out)`},
 	} {
-		s := newStore()
-		err := s.load(strings.NewReader("# one\n"+tt.line+"\nevil.test\n"), "a")
-		name := tt.line[:min(len(tt.line), 40)]
-		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "line 2: ") {
-			t.Errorf("%q: got %v, want %q of line 2", name, err, tt.want)
-			continue
+		b := newBuilder("")
+		err := b.load(strings.NewReader(tt.list), "a")
+		if err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%q: got %v, want %q", tt.list, err, tt.want)
 		}
-		if len(err.Error()) > 200 {
-			t.Errorf("%q: an error of %d bytes", name, len(err.Error()))
+		if s := built(t, b); s.Len() != 1 || s.Find(keyOf(t, "evil.test")).Verdict != intel.Malicious {
+			t.Errorf("%q: %d entries, want evil.test alone", tt.list, s.Len())
 		}
-		if s.Len() != 1 || len(s.relations) != 0 {
-			t.Errorf("%q: %d entries and %d relations, want the line after it alone", name, s.Len(), len(s.relations))
-		}
-	}
-}
-
-func TestRefusedLinesAreCounted(t *testing.T) {
-	err := newStore().load(strings.NewReader("evil.test\nfoo\nbar\n\nbaz\n"), "a")
-	if want := `line 2: no indicator: "foo" (and 2 more lines that were left out)`; err == nil || err.Error() != want {
-		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
@@ -84,12 +55,12 @@ func TestLongReportLine(t *testing.T) {
 
 func TestReadErrorKeepsWhatWasRead(t *testing.T) {
 	broken := errors.New("disk on fire")
-	s := newStore()
-	err := s.load(io.MultiReader(strings.NewReader("evil.test\n203.0.113."), iotest.ErrReader(broken)), "a")
+	b := newBuilder("")
+	err := b.load(io.MultiReader(strings.NewReader("evil.test\n203.0.113."), iotest.ErrReader(broken)), "a")
 	if !errors.Is(err, broken) || !strings.Contains(err.Error(), "line 2") {
 		t.Errorf("got %v", err)
 	}
-	if s.Len() != 1 || s.Find(keyOf(t, "evil.test")).Verdict != intel.Malicious {
+	if s := built(t, b); s.Len() != 1 || s.Find(keyOf(t, "evil.test")).Verdict != intel.Malicious {
 		t.Errorf("%d entries, want evil.test alone", s.Len())
 	}
 }
@@ -180,31 +151,29 @@ func FuzzLoad(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := newStore()
-		_ = s.load(bytes.NewReader(data), "a")
-		s.sortNetworks()
-		listed := len(s.networks) + len(s.below)
-		for typ, entries := range s.exact {
-			listed += len(entries)
-			for value := range entries {
-				if f := s.Find(extract.Key{Type: extract.Type(typ), Value: value}); f.Verdict < intel.Benign ||
-					f.Verdict == intel.Related {
-					t.Errorf("%q: found %v", value, f.Verdict)
-				}
+		b := newBuilder("")
+		_ = b.load(bytes.NewReader(data), "a")
+		s := built(t, b)
+		listed := make(map[intel.Subject]bool)
+		for e := range s.feeds[0].entries() {
+			key, want := e.Key, e.Report.Verdict()
+			if e.URL == "" || e.Key.Type != extract.Domain {
+				listed[intel.Subject{Key: e.Key, Net: e.Net, Below: e.Below}] = true
+			}
+			switch {
+			case e.Net.IsValid():
+				key = extract.Key{Type: extract.IP, Value: e.Net.Addr().String()}
+			case e.Below:
+				key.Value = "x." + key.Value
+			case e.URL != "" && e.Key.Type == extract.Domain:
+				want = intel.Related
+			}
+			if f := s.Find(key); f.Verdict < want && (want != intel.Related || f.Verdict < intel.Benign) {
+				t.Errorf("%+v: found %v, want %v", e.Subject, f.Verdict, want)
 			}
 		}
-		for key := range s.relations {
-			if f := s.Find(key); f.Verdict == intel.NoVerdict {
-				t.Errorf("%v is related, and not found", key)
-			}
-		}
-		for _, n := range s.networks {
-			if f := s.Find(extract.Key{Type: extract.IP, Value: n.Addr().String()}); f.Verdict != intel.Malicious {
-				t.Errorf("%v: found %v", n, f.Verdict)
-			}
-		}
-		if s.Len() != listed {
-			t.Errorf("Len is %d, want %d", s.Len(), listed)
+		if s.Len() != len(listed) {
+			t.Errorf("Len is %d, want %d", s.Len(), len(listed))
 		}
 	})
 }

@@ -1,229 +1,160 @@
-// Package local is the host's own intelligence: report lines and plain lists, held in memory and asked in the event's
-// way, where it costs no budget. What an entry covers beyond itself is its business, too: networks, the names below a
-// domain, the hosts of URLs, and the indicators that a malicious report names.
 package local
 
 import (
 	"errors"
-	"net/netip"
 	"slices"
-	"sort"
-	"strings"
-	"time"
-
-	"golang.org/x/net/publicsuffix"
 
 	"iocpipe/extract"
 	"iocpipe/intel"
 )
 
-// A Store answers from local intelligence. It is filled by [Load] and not changed afterwards, so that any number of
-// goroutines can ask it. A nil Store knows nothing. A million entries of a plain list take about 75 MB.
+// A Store answers from local intelligence. It does not change, so that any number of goroutines can ask it; who wants
+// to know what the file says now opens it again. A nil Store knows nothing. It needs not be closed: its file is unmapped
+// when nobody has it any more.
 type Store struct {
-	exact     [extract.Antivirus + 1]map[string]*entry // by type and value: a look into an empty map costs nothing
-	below     map[string]*entry                        // of the names below this one
-	networks  []network                                // by first address, of equals the widest first, once sorted
-	relations map[extract.Key]relation
+	files   []*file
+	added   []*segment // by hand
+	removed []*segment // by hand: what feeds say that is not to be believed
+	feeds   []*segment
+	allowed []permit
 }
 
-// An entry is what one feed says about what it lists. All that a plain list holds shares one.
-type entry struct {
-	source string
-	report *intel.Report
-}
-
-// A relation is why an indicator is known though no feed lists it itself.
-type relation struct {
-	via  extract.Key
-	kind string
-	last time.Time
-	*entry
-}
-
-// listed is the report of a plain list: being listed means malicious.
-var listed = &intel.Report{Known: true, Votes: -1, Voted: true}
-
-func newStore() *Store {
-	s := &Store{
-		below:     make(map[string]*entry),
-		relations: make(map[extract.Key]relation),
+// Join returns one store that says what the stores say: what was added by hand in any of them goes before feeds, what
+// was removed by hand in any is hidden in the feeds of all, and of feeds that disagree the worst verdict wins, of equals
+// the store that was named first. Stores may be nil.
+func Join(stores ...*Store) *Store {
+	joined := new(Store)
+	for _, s := range stores {
+		if s == nil {
+			continue
+		}
+		joined.files = append(joined.files, s.files...)
+		joined.added = append(joined.added, s.added...)
+		joined.removed = append(joined.removed, s.removed...)
+		joined.feeds = append(joined.feeds, s.feeds...)
+		joined.allowed = append(joined.allowed, s.allowed...)
 	}
-	for i := range s.exact {
-		s.exact[i] = make(map[string]*entry)
-	}
-	return s
+	return joined
 }
 
-// Len returns how many indicators and networks the store lists; relations do not count.
+// storeOfSegment returns a store of lists that are in memory.
+func storeOfSegment(s *segment) *Store { return &Store{feeds: []*segment{s}} }
+
+// Len returns how many indicators and networks the store lists; relations do not count, hidden and expired entries do.
+// What several of joined stores list counts for each.
 func (s *Store) Len() (n int) {
 	if s == nil {
 		return 0
 	}
-	for _, entries := range s.exact {
-		n += len(entries)
+	for _, seg := range slices.Concat(s.added, s.feeds) {
+		n += int(seg.listed)
 	}
-	return n + len(s.networks) + len(s.below)
+	return n
 }
 
-func (e *entry) finding() intel.Finding {
-	return intel.Finding{Verdict: e.report.Verdict(), Origin: intel.FromLocal, Source: e.source, Report: e.report}
-}
-
-func (r *relation) finding() intel.Finding {
-	return intel.Finding{
-		Verdict: intel.Related, Origin: intel.FromLocal, Source: r.source, Report: r.report,
-		Via: r.via, Relation: r.kind, Seen: r.last,
-	}
-}
-
-// Find returns what the store knows of key: the worst of what lists it, or else what relates it to something
-// malicious: what names it, before what it stands below.
-func (s *Store) Find(key extract.Key) intel.Finding {
+// Err returns what was found to be wrong with the store's files, an [ErrDamaged], or nil. From a damaged file nothing
+// is said any more.
+func (s *Store) Err() error {
 	if s == nil {
-		return intel.Finding{}
-	}
-	found := s.exact[key.Type][key.Value]
-	var cover, parent *entry
-	var above string
-	switch key.Type {
-	case extract.IP:
-		cover = s.findNetwork(key.Value)
-	case extract.Domain:
-		cover, parent, above = s.findAbove(key.Value)
-	}
-	if cover != nil && (found == nil || found.report.Verdict() < cover.report.Verdict()) {
-		found = cover
-	}
-	if found != nil {
-		return found.finding()
-	}
-	if r, ok := s.relations[key]; ok {
-		return r.finding()
-	}
-	if parent != nil {
-		r := relation{via: extract.Key{Type: extract.Domain, Value: above}, kind: intel.ByParent, entry: parent}
-		return r.finding()
-	}
-	return intel.Finding{}
-}
-
-// A network is an entry of a list. Networks are nested or apart.
-type network struct {
-	netip.Prefix
-	*entry
-	around int // index of the network that this one is nested in; -1 when there is none
-}
-
-// sortNetworks prepares the networks for findNetwork. Of two entries of the same one the first is kept.
-func (s *Store) sortNetworks() {
-	slices.SortStableFunc(s.networks, func(a, b network) int { return a.Compare(b.Prefix) })
-	s.networks = slices.CompactFunc(s.networks, func(a, b network) bool { return a.Prefix == b.Prefix })
-	for i := range s.networks {
-		s.networks[i].around = s.innermost(i-1, s.networks[i].Addr())
-	}
-}
-
-// innermost returns the index of the first of network i and those around it that holds addr, -1 when none does.
-func (s *Store) innermost(i int, addr netip.Addr) int {
-	for i >= 0 && !s.networks[i].Contains(addr) {
-		i = s.networks[i].around
-	}
-	return i
-}
-
-// findNetwork returns the entry of the smallest network that holds the address, or nil. It takes one search, however
-// many lengths of prefixes there are.
-func (s *Store) findNetwork(value string) *entry {
-	if len(s.networks) == 0 {
 		return nil
 	}
-	addr, err := netip.ParseAddr(value)
-	if err != nil {
+	var errs []error
+	for _, f := range s.files {
+		errs = append(errs, f.health.get())
+	}
+	return errors.Join(errs...)
+}
+
+// Sources returns the lists of intelligence that were imported, those that were named first before others.
+func (s *Store) Sources() (sources []Source) {
+	if s == nil {
 		return nil
 	}
-	behind := sort.Search(len(s.networks), func(i int) bool { return addr.Less(s.networks[i].Addr()) })
-	if i := s.innermost(behind-1, addr); i >= 0 {
-		return s.networks[i].entry
-	}
-	return nil
-}
-
-// findAbove returns the entry of the *.domain that covers a name, or else of the nearest malicious domain above it,
-// which relates it.
-func (s *Store) findAbove(name string) (cover, parent *entry, above string) {
-	_, upper, _ := strings.Cut(name, ".")
-	for ; strings.IndexByte(upper, '.') >= 0; _, upper, _ = strings.Cut(upper, ".") { // what is listed has a dot
-		if e := s.below[upper]; e != nil {
-			return e, nil, ""
-		}
-		e := s.exact[extract.Domain][upper]
-		if e != nil && parent == nil && e.report.Verdict() == intel.Malicious && sameOwner(name, upper) {
-			parent, above = e, upper
+	for _, seg := range s.feeds {
+		for _, row := range seg.sources {
+			sources = append(sources, row.Source)
 		}
 	}
-	return nil, parent, above
+	return sources
 }
 
-// sameOwner reports whether no public suffix, of the list's private section neither, is parent or stands between it and
-// name: below a suffix live strangers.
-func sameOwner(name, parent string) bool {
-	suffix, _ := publicsuffix.PublicSuffix(name)
-	return len(parent) > len(suffix)
+// catchFault is deferred while a mapped file is read: one that somebody cuts short meanwhile must not end the process.
+func (s *Store) catchFault() {
+	if r := recover(); r != nil {
+		s.noteFault(r)
+	}
 }
 
-// addEntry lists key; of two feeds that do, the worse is kept, of equals the first. What a malicious report names is
-// known in any case.
-func (s *Store) addEntry(key extract.Key, e *entry) {
-	verdict := e.report.Verdict()
-	if verdict == intel.Malicious {
-		for r := range e.report.Relations() {
-			if tells(r.Key) {
-				s.relate(r.Key, relation{key, r.Kind, r.Last, e})
+// noteFault marks the file at whose bytes a fault happened as damaged; any other panic goes on.
+func (s *Store) noteFault(r any) {
+	if fault, ok := r.(interface{ Addr() uintptr }); ok {
+		for _, f := range s.files {
+			if f.holds(fault.Addr()) {
+				f.health.fail(errCut)
+				return
 			}
 		}
 	}
-	old := s.exact[key.Type][key.Value]
-	if verdict > intel.NoVerdict && (old == nil || old.report.Verdict() < verdict) {
-		s.exact[key.Type][key.Value] = e
-	}
+	panic(r)
 }
 
-// tells reports whether it tells something that a malicious report names key. Many a malicious name is taken down by
-// letting it resolve to no host at all, or to whoever asks.
-func tells(key extract.Key) bool {
-	if key.Type != extract.IP {
+// hides reports whether it was removed by hand: the name it stands under, the URL, or what it is related by.
+func (s *Store) hides(n *name, seg *segment, it *item) bool {
+	if s.isRemoved(n, it.kind == below) {
 		return true
 	}
-	addr, err := netip.ParseAddr(key.Value)
-	return err == nil && (addr.IsGlobalUnicast() || addr.IsLinkLocalUnicast())
+	if !it.kind.hasExtra() {
+		return false
+	}
+	r, ok := seg.relation(it)
+	if !ok {
+		return true
+	}
+	via, ok := nameOf(r.via)
+	if !ok {
+		via = name{class: url, text: r.via.Value}
+	}
+	return s.isRemoved(&via, false)
 }
 
-// relate notes why key is known. Of two reasons the first is kept.
-func (s *Store) relate(key extract.Key, r relation) {
-	if _, ok := s.relations[key]; !ok && key != r.via {
-		s.relations[key] = r
+// isRemoved reports whether n was, or *.n.
+func (s *Store) isRemoved(n *name, wild bool) bool {
+	hash := n.hash()
+	for _, seg := range s.removed {
+		if !seg.usable() {
+			continue
+		}
+		for it := range seg.each(seg.find(hash, n)) {
+			if (it.kind == below) == wild {
+				return true
+			}
+		}
 	}
+	return false
 }
 
-// The shortest networks that are taken: what is wider is a slip, and would call a good part of the Internet malicious.
-const (
-	shortestIPv4 = 8
-	shortestIPv6 = 16
-)
-
-var errTooBroad = errors.New("network is too broad")
-
-func (s *Store) addNetwork(p netip.Prefix, e *entry) error {
-	if p.Addr().Is4In6() && p.Bits() >= 96 {
-		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+// finding is what h says; the zero Finding when it is none.
+func (h *hit) finding() intel.Finding {
+	if !h.ok() {
+		return intel.Finding{}
 	}
-	shortest := shortestIPv6
-	if p.Addr().Is4() {
-		shortest = shortestIPv4
+	s := h.seg.statement(h.source, h.statement)
+	if s == nil {
+		return intel.Finding{}
 	}
-	if p.Bits() < shortest {
-		return errTooBroad
+	f := intel.Finding{Verdict: h.verdict, Origin: intel.FromLocal, Source: s.Source, Report: &s.Report}
+	switch {
+	case h.parent != "":
+		f.Via, f.Relation = extract.Key{Type: extract.Domain, Value: h.parent}, intel.ByParent
+	case h.direct:
+		return f
+	default:
+		r, ok := h.seg.relation(&h.item)
+		if !ok {
+			return intel.Finding{}
+		}
+		f.Via, f.Relation, f.Seen = r.via, r.kind, r.last
 	}
-	s.networks = append(s.networks, network{Prefix: p.Masked(), entry: e})
-	return nil
+	f.Verdict = intel.Related
+	return f
 }

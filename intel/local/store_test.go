@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"strings"
 	"testing"
 
@@ -15,14 +14,23 @@ import (
 // storeOf returns a store of feeds, which are given as name and content in turn, and fails when a line is refused.
 func storeOf(t testing.TB, feeds ...string) *Store {
 	t.Helper()
-	s := newStore()
+	b := newBuilder("")
 	for i := 0; i < len(feeds); i += 2 {
-		if err := s.load(strings.NewReader(feeds[i+1]), feeds[i]); err != nil {
+		if err := b.load(strings.NewReader(feeds[i+1]), feeds[i]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	s.sortNetworks()
-	return s
+	return built(t, b)
+}
+
+// built returns the store of b's entries.
+func built(t testing.TB, b *builder) *Store {
+	t.Helper()
+	seg, err := segmentOf(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return storeOfSegment(seg)
 }
 
 func keyOf(t testing.TB, value string) extract.Key {
@@ -147,9 +155,9 @@ func TestFind(t *testing.T) {
 		{"defanged", []string{"a",
 			"203[.]0[.]113[.]7\nhxxp://evil[.]example/x\njoe[@]mail[.]example\n198[.]51[.]100[.]0/24\n" +
 				"port(.)example:443\nhxxps[://]203[.]0[.]113[.]9/a\nhxxp[:]//other[.]example:80/y"}, map[string]string{
-			"203.0.113.7": "malicious in a", "evil.example": "related by url of hxxp://evil.example/x in a",
+			"203.0.113.7": "malicious in a", "evil.example": "related by url of http://evil.example/x in a",
 			"joe@mail.example": "malicious in a", "198.51.100.9": "malicious in a", "port.example": "malicious in a",
-			"203.0.113.9": "malicious in a", "other.example": "related by url of hxxp[:]//other.example:80/y in a",
+			"203.0.113.9": "malicious in a", "other.example": "related by url of http://other.example:80/y in a",
 		}},
 		{"comments, blanks and endings",
 			[]string{"a", "\ufeff# head\r\n\r\n; old\r\n  203.0.113.7\t# why\r\nevil.test ; see\nlast.test"},
@@ -245,7 +253,7 @@ func TestAntivirus(t *testing.T) {
 
 func TestEmptyStore(t *testing.T) {
 	var none *Store
-	for _, s := range []*Store{none, newStore()} {
+	for _, s := range []*Store{none, new(Store), storeOf(t), Join(none)} {
 		if f := s.Find(keyOf(t, "203.0.113.7")); f != (intel.Finding{}) || s.Len() != 0 {
 			t.Errorf("got %v, %d entries", f, s.Len())
 		}
@@ -298,21 +306,20 @@ func TestSmallestNetwork(t *testing.T) {
 		return netip.AddrFrom4([4]byte{10, 0, byte(random.IntN(4)), byte(random.IntN(256))})
 	}
 	for range 200 {
-		s := newStore()
+		var feeds []string
+		var all []netip.Prefix
 		for i := range random.IntN(30) {
-			p := netip.PrefixFrom(address(), 20+random.IntN(13))
-			if err := s.addNetwork(p, &entry{fmt.Sprint(i), listed}); err != nil {
-				t.Fatal(err)
-			}
+			p := netip.PrefixFrom(address(), 20+random.IntN(13)).Masked()
+			all = append(all, p)
+			feeds = append(feeds, fmt.Sprint(i), p.String())
 		}
-		all := slices.Clone(s.networks)
-		s.sortNetworks()
+		s := storeOf(t, feeds...)
 		for range 50 {
 			addr := address()
 			want, bits := "", -1
-			for _, n := range all {
-				if n.Contains(addr) && n.Bits() > bits {
-					want, bits = "malicious in "+n.source, n.Bits()
+			for i, p := range all {
+				if p.Contains(addr) && p.Bits() > bits {
+					want, bits = fmt.Sprint("malicious in ", i), p.Bits()
 				}
 			}
 			if got := told(s.Find(extract.Key{Type: extract.IP, Value: addr.String()})); got != want {

@@ -18,12 +18,14 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
 	"iocpipe/extract"
 	"iocpipe/intel"
 	"iocpipe/lookup"
+	"iocpipe/lookup/httpapi"
 	"iocpipe/lookup/lookuptest"
 )
 
@@ -35,7 +37,7 @@ const (
 
 var ip = extract.Key{Type: extract.IP, Value: "192.0.2.1"}
 
-func newClient(t testing.TB, cfg Config) *Client {
+func newClient(t testing.TB, cfg httpapi.Config) *Client {
 	t.Helper()
 	c, err := New(cfg)
 	if err != nil {
@@ -46,11 +48,11 @@ func newClient(t testing.TB, cfg Config) *Client {
 
 func TestProvider(t *testing.T) {
 	lookuptest.Run(t, func(t testing.TB, baseURL string) lookup.Provider {
-		return newClient(t, Config{BaseURL: baseURL})
+		return newClient(t, httpapi.Config{BaseURL: baseURL})
 	}, lookuptest.Dialect{
 		Known: ip, KnownBody: malicious,
 		Unknown:  extract.Key{Type: extract.Email, Value: "nobody+1@b.example"},
-		NoReport: lookuptest.JSON(unknown), MaxRequests: 1 + maxRedirects,
+		NoReport: lookuptest.JSON(unknown), MaxRequests: 1 + httpapi.MaxRedirects,
 	})
 }
 
@@ -73,7 +75,7 @@ func TestQuestions(t *testing.T) {
 			"": DefaultPath, "/": DefaultPath, "/searchApi/v2/": DefaultPath, "/mirror": "/mirror", "//x/y%2Fz/": "//x/y%2Fz",
 		} {
 			var got string
-			c := newClient(t, Config{BaseURL: "https://api.example" + path, UserAgent: "iocpipe/1.2",
+			c := newClient(t, httpapi.Config{BaseURL: "https://api.example" + path, UserAgent: "iocpipe/1.2",
 				Transport: transport(func(r *http.Request) (*http.Response, error) {
 					got = r.Method + " " + r.Header.Get("User-Agent") + " " + r.URL.String()
 					return answer(200, unknown), nil
@@ -109,7 +111,7 @@ func TestVote(t *testing.T) {
 		{"/mirror", true, "/mirror/vote.php?vote=0&value=a%2Bb%40c.example"},
 	} {
 		srv := lookuptest.NewServer(t, lookuptest.Body(200, "text/html", "thank you"))
-		c := newClient(t, Config{BaseURL: srv.URL + tt.path})
+		c := newClient(t, httpapi.Config{BaseURL: srv.URL + tt.path})
 		if err := c.Vote(t.Context(), extract.Key{Type: extract.Email, Value: "a+b@c.example"}, tt.malicious); err != nil {
 			t.Errorf("%q: %v", tt.path, err)
 		}
@@ -122,7 +124,7 @@ func TestVote(t *testing.T) {
 
 func TestVoteRefused(t *testing.T) {
 	srv := lookuptest.NewServer(t, lookuptest.Sequence(lookuptest.Body(403, "text/html", "no"), lookuptest.Busy(503, "7")))
-	c := newClient(t, Config{BaseURL: srv.URL})
+	c := newClient(t, httpapi.Config{BaseURL: srv.URL})
 	status, ok := errors.AsType[*lookup.StatusError](c.Vote(t.Context(), ip, true))
 	if !ok || status.Status != 403 {
 		t.Errorf("error %v, want status 403", status)
@@ -149,7 +151,7 @@ func TestAnswersOfHonestServers(t *testing.T) {
 		"redirects": lookuptest.Sequence(lookuptest.Redirect(301, "%s&moved=1"), lookuptest.Redirect(308, "%s&again"),
 			lookuptest.Redirect(302, "%s"), lookuptest.JSON(malicious)),
 	} {
-		c := newClient(t, Config{BaseURL: lookuptest.NewServer(t, reply).URL})
+		c := newClient(t, httpapi.Config{BaseURL: lookuptest.NewServer(t, reply).URL})
 		r, err := c.Lookup(t.Context(), ip)
 		if err != nil || r.Verdict() != intel.Malicious {
 			t.Errorf("%s: %v, %v", name, r.Verdict(), err)
@@ -171,14 +173,14 @@ func TestBadAnswers(t *testing.T) {
 	for name, reply := range map[string]http.Handler{
 		"junk votes":  lookuptest.JSON(`{"response_code":"1","votes":"many"}`),
 		"other JSON":  lookuptest.JSON(`{"message":"` + ip.Value + ` is not allowed"}`),
-		"gzip bomb":   zipped(`{"response_code":"1","hashes":["` + strings.Repeat("0", DefaultMaxBody) + `"]}`),
+		"gzip bomb":   zipped(`{"response_code":"1","hashes":["` + strings.Repeat("0", httpapi.DefaultMaxBody) + `"]}`),
 		"broken gzip": http.HandlerFunc(brokenGzip),
 		"too many hops": lookuptest.Sequence(lookuptest.Redirect(302, "%s&a"), lookuptest.Redirect(302, "%s&b"),
 			lookuptest.Redirect(302, "%s&c"), lookuptest.Redirect(302, "%s&d"), lookuptest.JSON(malicious)),
 		"password": lookuptest.Sequence(lookuptest.Redirect(302, "//u:secret@127.0.0.1%s"), lookuptest.JSON(malicious)),
 	} {
 		srv := lookuptest.NewServer(t, reply)
-		_, err := newClient(t, Config{BaseURL: srv.URL}).Lookup(t.Context(), ip)
+		_, err := newClient(t, httpapi.Config{BaseURL: srv.URL}).Lookup(t.Context(), ip)
 		if !errors.Is(err, lookup.ErrBadAnswer) || !strings.HasPrefix(err.Error(), srv.Host+": ") {
 			t.Errorf("%s: error %v, want %v", name, err, lookup.ErrBadAnswer)
 		}
@@ -195,54 +197,14 @@ func brokenGzip(w http.ResponseWriter, _ *http.Request) {
 
 func TestMaxBody(t *testing.T) {
 	srv := lookuptest.NewServer(t, lookuptest.JSON(malicious))
-	exact := newClient(t, Config{BaseURL: srv.URL, MaxBody: int64(len(malicious))})
+	exact := newClient(t, httpapi.Config{BaseURL: srv.URL, MaxBody: int64(len(malicious))})
 	if _, err := exact.Lookup(t.Context(), ip); err != nil {
 		t.Errorf("a body of exactly the bound: %v", err)
 	}
-	short := newClient(t, Config{BaseURL: srv.URL, MaxBody: int64(len(malicious)) - 1})
+	short := newClient(t, httpapi.Config{BaseURL: srv.URL, MaxBody: int64(len(malicious)) - 1})
 	if _, err := short.Lookup(t.Context(), ip); !errors.Is(err, lookup.ErrBadAnswer) {
 		t.Errorf("a body one byte over the bound: error %v, want %v", err, lookup.ErrBadAnswer)
 	}
-}
-
-func TestRedirectRules(t *testing.T) {
-	for _, tt := range []struct {
-		from, to string
-		ok       bool
-	}{
-		{"http://a.example/x", "http://A.Example/y", true},
-		{"http://a.example/x", "https://a.example/x", true},
-		{"http://a.example:80/x", "https://a.example:443/x", true},
-		{"http://a.example:8080/x", "https://a.example:8080/x", true},
-		{"https://a.example/x", "http://a.example/x", false},
-		{"https://a.example/x", "https://www.a.example/x", false},
-		{"https://a.example/x", "https://a.example.evil.example/x", false},
-		{"http://a.example:8080/x", "https://a.example/x", false},
-		{"http://127.0.0.1:8080/x", "http://127.0.0.1:6379/x", false},
-		{"http://a.example/x", "http://u@a.example/x", false},
-	} {
-		err := checkRedirect(&http.Request{URL: parse(t, tt.to)}, []*http.Request{{URL: parse(t, tt.from)}})
-		if ok := err == nil; ok != tt.ok || !ok && !errors.Is(err, lookup.ErrBadAnswer) {
-			t.Errorf("%s to %s: %v, want allowed %v", tt.from, tt.to, err, tt.ok)
-		}
-	}
-}
-
-// TestRedirectBackToHTTP tests that a question that moved to https stays there.
-func TestRedirectBackToHTTP(t *testing.T) {
-	via := []*http.Request{{URL: parse(t, "http://a.example/")}, {URL: parse(t, "https://a.example/")}}
-	if err := checkRedirect(&http.Request{URL: parse(t, "http://a.example/")}, via); !errors.Is(err, lookup.ErrBadAnswer) {
-		t.Errorf("error %v, want %v", err, lookup.ErrBadAnswer)
-	}
-}
-
-func parse(t *testing.T, text string) *url.URL {
-	t.Helper()
-	u, err := url.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
 }
 
 func TestTimeout(t *testing.T) {
@@ -258,13 +220,13 @@ func TestTimeout(t *testing.T) {
 	for name, trip := range map[string]transport{"stall": stalled, "drip": dripping} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
-			c := newClient(t, Config{BaseURL: "https://api.example", Transport: trip})
+			c := newClient(t, httpapi.Config{BaseURL: "https://api.example", Transport: trip})
 			_, err := c.Lookup(t.Context(), ip)
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("%s: error %v, want %v", name, err, context.DeadlineExceeded)
 			}
 			const want = "api.example: no full answer within 30s: context deadline exceeded"
-			if err.Error() != want || time.Since(start) != DefaultTimeout {
+			if err.Error() != want || time.Since(start) != httpapi.DefaultTimeout {
 				t.Errorf("%s: after %v %q, want %q", name, time.Since(start), err, want)
 			}
 		})
@@ -289,7 +251,7 @@ func (s slow) Read(p []byte) (int, error) {
 // TestTimeoutOfRealDrip tests the same with a server whose bytes come too fast for any timeout between two of them.
 func TestTimeoutOfRealDrip(t *testing.T) {
 	srv := lookuptest.NewServer(t, lookuptest.Drip(malicious, time.Millisecond))
-	_, err := newClient(t, Config{BaseURL: srv.URL, Timeout: 50 * time.Millisecond}).Lookup(t.Context(), ip)
+	_, err := newClient(t, httpapi.Config{BaseURL: srv.URL, Timeout: 50 * time.Millisecond}).Lookup(t.Context(), ip)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v, want %v", err, context.DeadlineExceeded)
 	}
@@ -297,7 +259,7 @@ func TestTimeoutOfRealDrip(t *testing.T) {
 
 func TestRetryAfterDate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := newClient(t, Config{BaseURL: "https://api.example",
+		c := newClient(t, httpapi.Config{BaseURL: "https://api.example",
 			Transport: transport(func(*http.Request) (*http.Response, error) {
 				resp := answer(503, "")
 				resp.Header.Set("Retry-After", time.Now().Add(90*time.Second).UTC().Format(http.TimeFormat))
@@ -315,7 +277,7 @@ func TestRetryAfterDate(t *testing.T) {
 func TestErrorsNeverRepeatTheQuestion(t *testing.T) {
 	av := extract.Key{Type: extract.Antivirus, Value: "trojan (w32)"}
 	for _, inner := range []string{"line: TROJAN (W32)", "line: /?x=trojan%20%28W32%29", "line: trojan (w32)"} {
-		c := newClient(t, Config{BaseURL: "https://api.example",
+		c := newClient(t, httpapi.Config{BaseURL: "https://api.example",
 			Transport: transport(func(*http.Request) (*http.Response, error) { return nil, errors.New(inner) })})
 		_, err := c.Lookup(t.Context(), av)
 		if err == nil || strings.Contains(strings.ToLower(err.Error()), "w32") {
@@ -327,12 +289,24 @@ func TestErrorsNeverRepeatTheQuestion(t *testing.T) {
 	}
 }
 
+// TestErrorsAreBrief serves kilobytes of what is not HTTP, which net/http quotes.
+func TestErrorsAreBrief(t *testing.T) {
+	c := newClient(t, httpapi.Config{BaseURL: "https://api.example",
+		Transport: transport(func(*http.Request) (*http.Response, error) {
+			return nil, errors.New("malformed: " + strings.Repeat("é", 5000))
+		})})
+	_, err := c.Lookup(t.Context(), ip)
+	if err == nil || len(err.Error()) > 250 || !utf8.ValidString(err.Error()) || !strings.HasPrefix(err.Error(), "api.example: malformed: é") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestTLS(t *testing.T) {
 	srv := httptest.NewUnstartedServer(lookuptest.JSON(malicious))
 	srv.Config.ErrorLog = log.New(io.Discard, "", 0) // the handshake that fails is meant to
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
-	_, err := newClient(t, Config{BaseURL: srv.URL}).Lookup(t.Context(), ip)
+	_, err := newClient(t, httpapi.Config{BaseURL: srv.URL}).Lookup(t.Context(), ip)
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); !ok || strings.Contains(err.Error(), ip.Value) {
 		t.Errorf("error %v, want one about the certificate", err)
 	}
@@ -341,7 +315,7 @@ func TestTLS(t *testing.T) {
 	if err := os.WriteFile(file, block, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r, err := newClient(t, Config{BaseURL: srv.URL, CAFile: file}).Lookup(t.Context(), ip)
+	r, err := newClient(t, httpapi.Config{BaseURL: srv.URL, CAFile: file}).Lookup(t.Context(), ip)
 	if err != nil || r.Verdict() != intel.Malicious {
 		t.Errorf("with the CA file: %v, %v", r.Verdict(), err)
 	}
@@ -355,7 +329,7 @@ func TestProxy(t *testing.T) {
 	}))
 	t.Cleanup(proxy.Close)
 	withUser := strings.Replace(proxy.URL, "http://", "http://u:secret@", 1)
-	c := newClient(t, Config{BaseURL: "http://api.example", InsecureHTTP: true, ProxyURL: withUser})
+	c := newClient(t, httpapi.Config{BaseURL: "http://api.example", InsecureHTTP: true, ProxyURL: withUser})
 	if r, err := c.Lookup(t.Context(), ip); err != nil || r.Verdict() != intel.Malicious {
 		t.Errorf("%v, %v", r.Verdict(), err)
 	}

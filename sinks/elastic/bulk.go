@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"slices"
@@ -21,13 +20,8 @@ const (
 	DefaultMaxInFlight = 4
 )
 
-const (
-	firstPause, maxPause = 500 * time.Millisecond, time.Minute
-	floodPause           = 30 * time.Second // between looks whether a full disk has room again
-	maxRetryAfter        = 10 * time.Minute
-	maxMalformed         = 8   // answers, one after the other, that are none
-	manyRefused          = 100 // documents, the first of all, that make a configuration fault of a refusal
-)
+// manyRefused is how many refused documents, the first of all, make a fault of configuration of it.
+const manyRefused = 100
 
 // BulkOptions are the settings of a [Bulk]. Zero values stand for the defaults.
 type BulkOptions struct {
@@ -53,7 +47,8 @@ type BulkOptions struct {
 	Refused func(index string, e Error)
 }
 
-// Counts say what became of documents: of those added, none is missing at the end, unless Unsent says so.
+// Counts say what became of documents: of those added, none is missing at the end, unless Unsent says so, which also
+// counts what Add kept instead.
 type Counts struct {
 	Added       int64
 	Indexed     int64
@@ -132,7 +127,8 @@ func newBulk(to doer, o BulkOptions) *Bulk {
 var errClosed = errors.New("closed")
 
 // Add takes documents, each the two lines of a bulk item whose action is create or index, and copies them. It waits while
-// too much is held. Its error is why the Bulk has ended, or ctx's; then nothing of pairs was taken.
+// too much is held. Its error is why the Bulk has ended, or ctx's; then nothing of pairs was taken, but with KeepUnsent it
+// is among the dead letters, unless [ErrNotKept] says otherwise.
 func (b *Bulk) Add(ctx context.Context, pairs []byte) error {
 	c, err := newCall(pairs)
 	if err != nil || c == nil {
@@ -141,6 +137,9 @@ func (b *Bulk) Add(ctx context.Context, pairs []byte) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := b.await(ctx, func() bool { return b.counts.Held == 0 || int(b.counts.Held)+c.size <= b.options.MaxHeld }); err != nil {
+		if b.options.KeepUnsent {
+			err = errors.Join(err, b.keep(err, c))
+		}
 		return err
 	}
 	b.counts.Held += int64(c.size)
@@ -235,27 +234,34 @@ func (b *Bulk) Close(ctx context.Context) (Counts, error) {
 	for b.running > 0 {
 		b.changed.Wait() // short: their requests were cancelled
 	}
-	if len(b.calls) == 0 {
+	if len(b.calls) == 0 && b.counts.Unsent == 0 {
 		return b.counts, nil // the last came in while the time was over
 	}
-	return b.counts, errors.Join(err, b.leave(err))
+	err = errors.Join(err, b.keep(err, b.calls...))
+	return b.counts, err
 }
 
-// leave counts what has no final outcome, and keeps it when it was asked to.
-func (b *Bulk) leave(cause error) error {
+// ErrNotKept says that documents without a final outcome could not be kept.
+var ErrNotKept = errors.New("not kept in the dead letters")
+
+// keep counts what has no final outcome, and keeps it when it is to, with b.mu held.
+func (b *Bulk) keep(cause error, calls ...*call) error {
 	var letters []Letter
-	for _, c := range b.calls {
+	for _, c := range calls {
 		for i := range c.items {
 			if it := &c.items[i]; !it.final {
 				letters = append(letters, it.letter(Error{Type: "unsent", Reason: cause.Error()}))
 			}
 		}
 	}
-	b.counts.Unsent = int64(len(letters))
+	b.counts.Unsent += int64(len(letters))
 	if b.options.DeadLetters == nil || !b.options.KeepUnsent || len(letters) == 0 {
 		return nil
 	}
-	return b.options.DeadLetters(letters)
+	if err := b.options.DeadLetters(letters); err != nil {
+		return fmt.Errorf("%w: %w", ErrNotKept, err)
+	}
+	return nil
 }
 
 func (it *item) letter(e Error) Letter {
@@ -376,8 +382,8 @@ func (b *Bulk) post(items []*item) ([]result, error) {
 
 // learn makes later requests smaller than one that was too large.
 func (b *Bulk) learn(err error, sent []*item) {
-	var r *rejection
-	if !errors.As(err, &r) || r.answer.Status != http.StatusRequestEntityTooLarge {
+	var answer *Error
+	if !errors.As(err, &answer) || answer.Status != http.StatusRequestEntityTooLarge {
 		return
 	}
 	size := 0
@@ -495,100 +501,4 @@ func (b *Bulk) finish(items []*item) {
 		}
 	}
 	b.changed.Broadcast()
-}
-
-// A pace is how fast requests may go, guarded by the Bulk's mu.
-type pace struct {
-	limit, most int
-	clean       int       // answers without trouble since the limit changed
-	maxBytes    int       // of a request
-	since       time.Time // when the trouble began, or something was taken last; zero without trouble
-	told        bool      // of the trouble
-}
-
-// cleanAnswers is after how many for each request at once there may be one more.
-const cleanAnswers = 4
-
-// waiting is how one batch waits.
-type waiting struct {
-	bulk      *Bulk
-	tries     int // without any progress
-	malformed int
-	probing   bool
-}
-
-// pause waits before a batch goes on after trouble; without trouble it does not. progress says that items became final.
-func (w *waiting) pause(trouble error, progress bool) error {
-	b := w.bulk
-	if progress {
-		w.tries, w.malformed = 0, 0
-	}
-	var full *flooded
-	w.probing = errors.As(trouble, &full)
-	since, tell := b.adapt(trouble, progress, w.probing || w.tries > 0)
-	if tell && b.options.Waiting != nil {
-		b.options.Waiting(trouble)
-	}
-	if trouble == nil {
-		return nil
-	}
-	if errors.Is(trouble, ErrMalformed) {
-		if w.malformed++; w.malformed >= maxMalformed {
-			return fmt.Errorf("%d times in a row: %w", maxMalformed, trouble)
-		}
-	}
-	if limit := b.options.GiveUp; limit > 0 && time.Since(since) >= limit {
-		return fmt.Errorf("nothing was taken for %s: %w", limit, trouble)
-	}
-	d := w.length(trouble)
-	w.tries++
-	return sleep(b.ctx, d)
-}
-
-// length returns how long to wait after trouble: what the server says, a while for a full disk, else a random part (full
-// jitter) of a time that doubles.
-func (w *waiting) length(trouble error) time.Duration {
-	var r *rejection
-	switch {
-	case w.probing:
-		return floodPause
-	case errors.As(trouble, &r) && r.after > 0:
-		return min(r.after, maxRetryAfter)
-	}
-	most := min(firstPause<<min(w.tries, 10), maxPause)
-	return 1 + rand.N(most)
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
-
-// adapt makes the number of requests at once follow what the server says. It returns since when nothing was taken, and
-// whether people are to be told that trouble begins or ends. It begins for them when it lasts.
-func (b *Bulk) adapt(trouble error, progress, lasts bool) (since time.Time, tell bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := &b.pace
-	if trouble == nil {
-		if p.clean++; p.clean >= cleanAnswers*p.limit && p.limit < p.most {
-			p.limit, p.clean = p.limit+1, 0
-		}
-		tell = p.told
-		p.since, p.told = time.Time{}, false
-		return p.since, tell
-	}
-	p.limit, p.clean = max(1, p.limit/2), 0
-	if p.since.IsZero() || progress {
-		p.since = time.Now()
-	}
-	tell = lasts && !progress && !p.told
-	p.told = p.told || tell
-	return p.since, tell
 }

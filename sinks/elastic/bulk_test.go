@@ -285,8 +285,8 @@ func TestStops(t *testing.T) {
 				if counts.Indexed != 20 || counts.Unsent != 80 || len(dead.all) != 80 {
 					t.Errorf("%+v, %d kept", counts, len(dead.all))
 				}
-				if err := b.Add(t.Context(), pairs("y", 1)); err == nil {
-					t.Error("a Bulk that has ended takes more")
+				if err := b.Add(t.Context(), pairs("y", 1)); !errors.As(err, &answer) || len(dead.all) != 81 {
+					t.Errorf("a Bulk that has ended takes more: %v, %d kept", err, len(dead.all))
 				}
 			})
 		})
