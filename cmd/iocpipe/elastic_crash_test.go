@@ -129,6 +129,7 @@ func TestElasticKills(t *testing.T) {
 			<-done
 			p := start(t, args...)
 			awaitAll(t, p, url, target, n)
+			p.until("going on", func() bool { return strings.Contains(p.err.String(), "goes on at") }) // all may have been there before
 			p.cmd.Process.Signal(os.Interrupt)
 			p.end(0)
 			checkOnce(t, url, target, n)

@@ -138,7 +138,7 @@ func downAtStart(_ *testing.T, r *faultRun) {
 
 // TestElasticFaults runs the program against a server that fails, by each fault, from a file, whose lines have IDs, and
 // from stdin. No line is lost, ever; what is there twice says the case. With -v it prints the table of
-// docs/elasticsearch.md.
+// docs/elasticsearch-faults.md.
 func TestElasticFaults(t *testing.T) {
 	const n = 3000
 	for _, c := range faultCases() {

@@ -47,7 +47,7 @@ func Node(t testing.TB, kind Kind) string {
 		if os.Getenv("CI") == "true" {
 			missing = t.Fatalf
 		}
-		missing(`no node of %s: set %s to its URL, as in: eval "export $(sinks/elastic/elastictest/nodes.sh start DIR %[1]s)"`, kind, kind.variable())
+		missing(`no node of %s: set %s to its URL, as in: export $(sinks/elastic/elastictest/nodes.sh start DIR %[1]s)`, kind, kind.variable())
 	}
 	return url
 }
