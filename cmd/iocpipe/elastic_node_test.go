@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"iocpipe/sinks/elastic/elastictest"
 )
@@ -29,7 +30,7 @@ func onNodes(t *testing.T, test func(t *testing.T, kind elastictest.Kind, url, n
 
 // streamName is a data stream for a test. Elasticsearch's core has no API to delete one, so each run has its own.
 func streamName(name string) string {
-	return fmt.Sprintf("logs-iocpipe.%s-%d", strings.ReplaceAll(name, "-", "."), os.Getpid())
+	return fmt.Sprintf("logs-iocpipe.%s-%d", strings.ReplaceAll(name, "-", "."), time.Now().UnixNano())
 }
 
 func toNode(url, target string, args ...string) []string {
