@@ -35,6 +35,8 @@ var mayImport = map[string][]string{
 	// Only tests import it, as any test may import anything.
 	"lookup/lookuptest": {"..."},
 	"cache/cachetest":   {"..."},
+
+	"sinks/elastic/elastictest": {"..."},
 }
 
 // thirdParty are the modules that programs of this one may be built from.

@@ -44,7 +44,7 @@ func ParseIndexName(pattern string) (*IndexName, error) {
 		text, found, more, ok := cutPlaceholder(rest)
 		if text != "" {
 			if cleanName(text) != text {
-				return nil, fmt.Errorf("%q: names of indices are in lower case, without blanks and any of \\ / * ? \" < > | , # :", text)
+				return nil, fmt.Errorf("%q: names of indices are in lower case, without blanks, and have none of \\ / * ? \" < > | , # : in them", text)
 			}
 			n.parts = append(n.parts, namePart{text: text})
 		}
@@ -58,7 +58,7 @@ func ParseIndexName(pattern string) (*IndexName, error) {
 		n.parts = append(n.parts, part)
 	}
 	if len(n.parts) == 0 || strings.ContainsAny(pattern[:1], "-_+.") {
-		return nil, fmt.Errorf("%q: the name of an index is not empty and does not begin with any of - _ + .", pattern)
+		return nil, fmt.Errorf("%q: the name of an index is not empty, and none of - _ + and . is its first character", pattern)
 	}
 	if len(n.parts) == 1 && n.parts[0].text != "" {
 		n.fixed = n.parts[0].text

@@ -279,8 +279,11 @@ func (f *Follow) begin(t *tail) error {
 	if err != nil {
 		return err
 	}
-	if isNew && f.opt.Old && !known {
-		f.readOld(t.path)
+	switch {
+	case isNew && known:
+		f.readOld(t.path, f.missed(t.path))
+	case isNew && f.opt.Old:
+		f.readOld(t.path, predecessors(t.path))
 	}
 	if before != nil { // truncated since the last run
 		f.resume(before, before.Offset, before.Line)
@@ -304,9 +307,35 @@ func (f *Follow) skip(path, format string, args ...any) {
 	}
 }
 
-// readOld takes in the predecessors of path, the oldest first, each to be read once.
-func (f *Follow) readOld(path string) {
-	for _, old := range predecessors(path) {
+// missed returns the files that had the name path, which is followed, while nobody looked: after a second rotation during
+// a stop or an outage of the output, that is those between the last file that is known and the one that has the name now.
+// It is empty when no known file is left to count from.
+func (f *Follow) missed(path string) []string {
+	rotated := slices.DeleteFunc(predecessors(path), func(old string) bool {
+		next := old[len(path)+1]
+		return next < '0' || next > '9' // access.log.bak is nothing that a rotation leaves
+	})
+	for i, old := range slices.Backward(rotated) {
+		if f.isKnown(old) {
+			return rotated[i+1:]
+		}
+	}
+	return nil
+}
+
+// isKnown reports whether the file at a path is followed, or was by an earlier run, under whatever name.
+func (f *Follow) isKnown(path string) bool {
+	t, err := openTail(path)
+	if err != nil {
+		return false
+	}
+	defer t.close()
+	return slices.ContainsFunc(f.tails, func(o *tail) bool { return os.SameFile(o.info, t.info) }) || f.opt.Registry.has(t)
+}
+
+// readOld takes in what rotation has left of path, the oldest first, each to be read once.
+func (f *Follow) readOld(path string, files []string) {
+	for _, old := range files {
 		if slices.ContainsFunc(f.patterns, func(p string) bool { ok, _ := filepath.Match(p, old); return ok }) {
 			continue // it is found by itself
 		}
@@ -365,8 +394,7 @@ func (f *Follow) resume(k *Kept, offset, line int64) {
 		if err != nil {
 			continue
 		}
-		same := k.isHead(t.first) && (k.isFile(t.info) || k.Head >= certainHead)
-		if !same || slices.ContainsFunc(f.tails, func(o *tail) bool { return os.SameFile(o.info, t.info) }) || t.keep(k, offset, line) != nil {
+		if !k.isOf(t) || slices.ContainsFunc(f.tails, func(o *tail) bool { return os.SameFile(o.info, t.info) }) || t.keep(k, offset, line) != nil {
 			t.close()
 			continue
 		}

@@ -390,6 +390,42 @@ func TestFollowKilled(t *testing.T) {
 	}
 }
 
+// TestFollowMissed rotates more than once while nobody looks: between two runs, and while the reader is held up by its
+// output. The files between are read, too, in their order; what only looks like one is not.
+func TestFollowMissed(t *testing.T) {
+	for _, stopped := range []bool{true, false} {
+		t.Run(fmt.Sprintf("stopped=%v", stopped), func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "log")
+			registry := openRegistry(t, filepath.Join(dir, "registry"))
+			r := reading{t: t}
+			appendTo(t, path, long("1"))
+			r.begin(registry, false, path)
+			r.piece(func(id string, offset, line int64) { _ = registry.Reached(id, offset, line) })
+			if stopped {
+				r.all(registry)
+			}
+			start := time.Now().Add(-time.Hour)
+			for i := range 3 {
+				appendTo(t, path, long(fmt.Sprint(i+2)))
+				rename(t, path, fmt.Sprintf("%s.%d", path, 3-i))
+				if err := os.Chtimes(fmt.Sprintf("%s.%d", path, 3-i), start, start.Add(time.Duration(i)*time.Minute)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			appendTo(t, path+".bak", long("no"))
+			appendTo(t, path, long("5"))
+			if stopped {
+				r.begin(registry, false, path)
+			}
+			r.all(registry)
+			if got := strings.ReplaceAll(strings.Join(r.order, " "), ".", ""); got != "1 2 3 4 5" {
+				t.Errorf("read: %s; told: %q", got, r.told)
+			}
+		})
+	}
+}
+
 // TestFollowNotItsOutput follows a pattern that the output matches, too.
 func TestFollowNotItsOutput(t *testing.T) {
 	dir := t.TempDir()

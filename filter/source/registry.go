@@ -37,6 +37,11 @@ func (k *Kept) isHead(head []byte) bool {
 	return len(head) >= k.Head && k.Print == printOf(head[:k.Head])
 }
 
+// isOf reports whether t is the file that k is about, or a copy of it.
+func (k *Kept) isOf(t *tail) bool {
+	return k.isHead(t.first) && (k.isFile(t.info) || k.Head >= certainHead)
+}
+
 func printOf(head []byte) string {
 	sum := sha256.Sum256(head)
 	return hex.EncodeToString(sum[:8])
@@ -132,6 +137,13 @@ func (r *Registry) knows(path string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.ContainsFunc(r.kept, func(k *Kept) bool { return k.Path == path })
+}
+
+// has reports whether anything is kept of a file.
+func (r *Registry) has(t *tail) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.kept, func(k *Kept) bool { return k.isOf(t) })
 }
 
 // rest returns what is kept of files that are not among tails.
