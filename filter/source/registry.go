@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -209,9 +208,10 @@ func (r *Registry) save() error {
 	return nil
 }
 
-// writeBeside replaces the file at path as a whole.
+// writeBeside replaces the file at path as a whole. Nobody else does so, so that what a kill leaves beside it is written
+// over.
 func writeBeside(path string, data []byte) error {
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new")
+	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
