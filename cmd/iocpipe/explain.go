@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -37,9 +38,11 @@ indicator and by which rule it was dropped; and for each find, what is known of 
 				return err
 			}
 			if len(args) > 0 {
-				return e.line([]byte(strings.Join(args, " ")))
+				err = e.line([]byte(strings.Join(args, " ")))
+			} else {
+				err = e.lines(con.stdin)
 			}
-			return e.lines(con.stdin)
+			return cmp.Or(err, e.stream.end(nil))
 		},
 	}
 	sources.add(cmd.Flags())
@@ -55,7 +58,8 @@ type explainer struct {
 	know     *filter.Knowledge
 	mine     *local.Store // local intelligence
 	networks []network
-	stateDir string // empty without state
+	stateDir string  // empty without state
+	stream   *stream // what went wrong
 }
 
 func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explainer, error) {
@@ -66,22 +70,22 @@ func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explaine
 	if err != nil {
 		return nil, err
 	}
+	s := newStream(con, inputFlags{})
 	dir, state, err := sources.existingState()
 	if err != nil {
-		return nil, err
+		s.complain(fmt.Errorf("state: %w; what sources answered and what waits is not told", err))
 	}
 	know, err := sources.knowledge(networks, state, nil, nil)
 	if err != nil {
 		return nil, err
 	}
-	s := newStream(con, inputFlags{})
 	mine := &own{paths: paths, store: sources.path(), must: sources.store != "", scan: scan, know: know, stream: s}
 	if err := mine.load(); err != nil {
 		return nil, err
 	}
 	scanner, err := scan.scanner()
 	scanner.Explain = true
-	return &explainer{con, scanner, know, local.Join(mine.host, mine.lists), networks, dir}, err
+	return &explainer{con, scanner, know, local.Join(mine.host, mine.lists), networks, dir, s}, err
 }
 
 func (e *explainer) lines(r io.Reader) error {
@@ -161,10 +165,10 @@ func (e *explainer) answers(held cache.Held) {
 func (e *explainer) byHand(key extract.Key) {
 	for _, edit := range e.mine.Edits() {
 		did := ""
-		switch list := new(extract.List); {
+		switch {
 		case edit.Kind == local.Removed && edit.Value == key.Value:
 			did = "removed by hand"
-		case edit.Kind == local.Allowed && list.Add(edit.Value) == nil && list.Has(key):
+		case allows(edit, key):
 			did = "allowed by hand as " + annotate.Safe(edit.Value)
 		default:
 			continue
