@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"iocpipe/cache/host"
@@ -60,7 +61,11 @@ It never waits for the network and never drops a line.
 			return f.run(cmd.Context(), con, files)
 		},
 	}
-	flags := cmd.Flags()
+	f.add(cmd.Flags())
+	return cmd
+}
+
+func (f *filterFlags) add(flags *pflag.FlagSet) {
 	flags.SortFlags = false
 	f.sources.add(flags)
 	f.scan.add(flags, "common")
@@ -76,7 +81,6 @@ It never waits for the network and never drops a line.
 	flags.BoolVar(&f.stats, "stats", false, "print what was done on stderr at the end")
 	flags.BoolVar(&f.strict, "strict", false, "end at once when something is amiss that costs annotations: intelligence or an allow list that cannot be read, a source that is down")
 	addConfig(flags)
-	return cmd
 }
 
 func (f *filterFlags) validate() error {
@@ -94,6 +98,9 @@ func (f *filterFlags) validate() error {
 	case len(f.sources.intel) == 0 && !f.sources.hasStore():
 		return usagef("nothing to ask: give --intel a list (echo 203.0.113.7 > bad.txt; iocpipe --intel bad.txt), the https:// URL of " +
 			"a ThreatCrowd v2 API or otx:, or fill the local store (iocpipe intel feed add urlhaus feodo && iocpipe intel update)")
+	}
+	if err := checkListen(f.listenAt); err != nil {
+		return err
 	}
 	if err := f.in.validate(); err != nil {
 		return err

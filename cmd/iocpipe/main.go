@@ -100,7 +100,8 @@ func newRootCommand(con console, told *results) *cobra.Command {
 	named.Short = "Annotate lines: what iocpipe does without a command"
 	root.AddCommand(named, newExtractCommand(con), newLookupCommand(tell), newVoteCommand(tell), newExplainCommand(tell),
 		newVerifyCommand(tell), newPlanCommand(tell), newCacheCommand(tell),
-		newAskingCommand(tell), newIntelCommand(tell), newAllowCommand(tell), newVersionCommand(tell))
+		newAskingCommand(tell), newIntelCommand(tell), newAllowCommand(tell), newConfigCommand(tell), newCompletionCommand(tell),
+		newVersionCommand(tell))
 	cobra.AddTemplateFunc("wrapped", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(helpWidth), " \n") })
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".LocalFlags.FlagUsages | trimTrailingWhitespaces", "wrapped .LocalFlags"))
 	root.SilenceErrors, root.SilenceUsage = true, true
@@ -108,6 +109,7 @@ func newRootCommand(con console, told *results) *cobra.Command {
 	root.Flags().Bool("version", false, "print the version")
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpCommand(newHelpCommand())
 	root.SetIn(con.stdin)
 	root.SetOut(told)
 	root.SetErr(con.stderr)
@@ -115,6 +117,21 @@ func newRootCommand(con console, told *results) *cobra.Command {
 		return usagef("%v; %s --help lists the flags", err, cmd.CommandPath())
 	})
 	return root
+}
+
+// newHelpCommand is cobra's, which takes what is no command for the program itself.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usagef("there is no command %q; iocpipe --help lists them", strings.Join(args, " "))
+			}
+			return about.Help()
+		},
+	}
 }
 
 // exactArgs is cobra.ExactArgs as a usage error.
