@@ -47,7 +47,8 @@ func newFilterCommand(con console) *cobra.Command {
 order, annotated with what threat intelligence says about the addresses, domains, e-mail addresses and hashes in them.
 It never waits for the network and never drops a line.
 
-` + exitCodes,
+` + exitCodes + `; 3 with --fail-on malicious
+when something malicious was seen.`,
 		Example: `  iocpipe --intel lists/ /var/log/auth.log
   tail -F app.ndjson | iocpipe --intel https://crowd.example/searchApi/v2 --own corp.example > annotated.ndjson`,
 		Args: cobra.ArbitraryArgs,
@@ -75,7 +76,7 @@ func (f *filterFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.failOn, "fail-on", "", "malicious: exit with 3 when something malicious was seen")
 	flags.IntVar(&f.maxRelated, "max-related", 10, "related indicators written per annotation; the totals always are")
 	f.late.add(flags)
-	f.in.add(flags)
+	f.in.add(flags, "passes through whole and unannotated")
 	flags.StringVar(&f.listenAt, "listen", "", "`ADDR` for /metrics (Prometheus), /healthz and /readyz")
 	flags.BoolVar(&f.quiet, "quiet", false, "nothing on stderr but what ends the program")
 	flags.BoolVar(&f.stats, "stats", false, "print what was done on stderr at the end")

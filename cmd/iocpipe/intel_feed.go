@@ -52,7 +52,7 @@ func newFeedAddCommand(con console) *cobra.Command {
 file or folder. threatcrowd:URL adds the three lists of a ThreatCrowd server. A feed that is there gets the new settings.
 Nothing is fetched: intel update does that.
 
-` + exitCodes,
+` + exitCodes + ".",
 		Args: someArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, con, args) },
 	}

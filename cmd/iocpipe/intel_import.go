@@ -42,7 +42,7 @@ pulses, OpenIOC, Maltrail trails, IPsum, and report lines; gzip, zstd, bzip2 and
 content. What a source of the same name held before is replaced. A list in which nothing can be used, or of which more
 than half is refused, changes nothing.
 
-` + exitCodes
+` + exitCodes + "."
 	cmd.Example = `  iocpipe intel import feodo.csv urlhaus.csv.zip --strict
   iocpipe intel import --name partners --vote undecided partners/`
 	flags := cmd.Flags()

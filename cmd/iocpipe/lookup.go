@@ -34,7 +34,7 @@ func newLookupCommand(con console) *cobra.Command {
 		Long: `Lookup asks about each value, defanged or not, and prints what every source says. What is private, reserved or your
 own is never sent to a network source; local intelligence is asked all the same.
 
-` + exitCodes,
+` + exitCodes + ".",
 		Example: `  iocpipe lookup --intel lists/ 203.0.113[.]7
   iocpipe lookup --json --intel https://crowd.example/searchApi/v2 evil.example`,
 		Args: func(cmd *cobra.Command, args []string) error {

@@ -23,8 +23,7 @@ const (
 	exitMalicious = 3 // --fail-on malicious, and there was
 )
 
-const exitCodes = `Exit codes: 0 done; 1 something failed, stderr says what; 2 wrong flags or configuration; 3 with --fail-on malicious
-when something malicious was seen.`
+const exitCodes = `Exit codes: 0 done; 1 something failed, stderr says what; 2 wrong flags or configuration`
 
 // helpWidth is how wide the help is, in columns.
 const helpWidth = 118
@@ -102,7 +101,7 @@ func newRootCommand(con console, told *results) *cobra.Command {
 		newVerifyCommand(tell), newPlanCommand(tell), newCacheCommand(tell),
 		newAskingCommand(tell), newIntelCommand(tell), newAllowCommand(tell), newConfigCommand(tell), newCompletionCommand(tell),
 		newVersionCommand(tell))
-	cobra.AddTemplateFunc("wrapped", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(helpWidth), " \n") })
+	cobra.AddTemplateFunc("wrapped", flagUsages)
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".LocalFlags.FlagUsages | trimTrailingWhitespaces", "wrapped .LocalFlags"))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Version = versionLine()
@@ -118,6 +117,23 @@ func newRootCommand(con console, told *results) *cobra.Command {
 	})
 	return root
 }
+
+// flagUsages is the help about flags.
+func flagUsages(flags *pflag.FlagSet) string {
+	shown := pflag.NewFlagSet("", pflag.ContinueOnError)
+	shown.SortFlags = flags.SortFlags
+	flags.VisitAll(func(f *pflag.Flag) {
+		show := *f
+		if f.Value.Type() == "bool" {
+			show.Value = aSwitch{f.Value}
+		}
+		shown.AddFlag(&show)
+	})
+	return strings.TrimRight(shown.FlagUsagesWrapped(helpWidth), " \n")
+}
+
+// aSwitch hides that a flag can be told false, so that help does not write [=true|false] behind each switch.
+type aSwitch struct{ pflag.Value }
 
 // newHelpCommand is cobra's, which takes what is no command for the program itself.
 func newHelpCommand() *cobra.Command {
