@@ -151,12 +151,11 @@ func allowables(values []string) []string {
 	return spelled
 }
 
-// editLine is an edit as a line of a table: the value, when, by whom, until when, why. A tab in the note is a blank, so
-// that the columns stay.
+// editLine is an edit as a line of a table: the value, when, by whom, until when, why.
 func editLine(e local.Edit) string {
 	end := "-"
 	if !e.Until.IsZero() {
 		end = e.Until.UTC().Format(time.RFC3339)
 	}
-	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", annotate.Safe(e.Value), e.At.UTC().Format(time.RFC3339), annotate.Safe(e.By), end, annotate.Safe(strings.ReplaceAll(e.Note, "\t", " ")))
+	return fmt.Sprintf("%s\t%s\t%s\t%s\t%s", annotate.Safe(e.Value), e.At.UTC().Format(time.RFC3339), annotate.Safe(e.By), end, cell(e.Note))
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -80,10 +81,13 @@ func listSources(con console, store *local.Store, feeds []feed.Age, asJSON bool)
 		if stale {
 			state += ", stale"
 		}
-		fmt.Fprintf(table, "%s\t%s entries\t%s refused\t%s\t%s\t%s\n", annotate.Safe(s.Name), count(s.Entries), count(s.Refused), s.Kind, state, annotate.Safe(s.From))
+		fmt.Fprintf(table, "%s\t%s entries\t%s refused\t%s\t%s\t%s\n", cell(s.Name), count(s.Entries), count(s.Refused), s.Kind, state, cell(s.From))
 	}
 	return table.Flush()
 }
+
+// cell is a text in a table whose columns are parted by tabs.
+func cell(text string) string { return annotate.Safe(strings.ReplaceAll(text, "\t", " ")) }
 
 // listRefused prints what was refused of the sources that are named, or of all.
 func listRefused(con console, store *local.Store, names []string, asJSON bool) error {
