@@ -181,13 +181,13 @@ func (e *explainer) byHand(key extract.Key) {
 	}
 }
 
-// words prints what each local list says of key, where that is more than who does.
-func (e *explainer) words(key extract.Key) {
+// tellWords prints what each list of a store says of key, where that is more than who does.
+func tellWords(w io.Writer, store *local.Store, key extract.Key, indent string) {
 	about := intel.Subject{Key: key}
 	judged := func(entry intel.Entry) bool {
 		return entry.Relation == "" && (entry.Subject == about || entry.Net.IsValid() || entry.Below)
 	}
-	entries := e.mine.About(key)
+	entries := store.About(key)
 	judges := 0
 	for _, entry := range entries {
 		if judged(entry) {
@@ -197,7 +197,7 @@ func (e *explainer) words(key extract.Key) {
 	for _, entry := range entries {
 		more := entry.By != "" || len(entry.Report.Tags) > 0 || !entry.Expires.IsZero()
 		if more || judged(entry) && (judges > 1 || entry.Subject != about) {
-			fmt.Fprintf(e.con.stdout, "      %s\n", entryText(about, entry))
+			fmt.Fprintf(w, "%s%s\n", indent, entryText(about, entry))
 		}
 	}
 }
@@ -261,7 +261,7 @@ func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Ski
 	case found.Verdict != intel.NoVerdict:
 		fmt.Fprintf(w, "    %s · %s\n", found.Verdict, annotate.Safe(found.Source))
 	}
-	e.words(key)
+	tellWords(w, e.mine, key, "      ")
 	if skip != extract.Worth || found.Verdict == intel.Malicious && !found.Stale {
 		return false
 	}

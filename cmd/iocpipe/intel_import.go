@@ -70,7 +70,7 @@ func (f *importFlags) run(con console, path string, sources []string) error {
 	if err := makeFolder(path); err != nil {
 		return err
 	}
-	bar := newFeedBar(con)
+	bar := newFeedBar(con, "reading")
 	defer bar.finish()
 	var lists []*importing
 	unread := false
