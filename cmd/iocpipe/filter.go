@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"iocpipe/cache/host"
@@ -49,7 +50,8 @@ func newFilterCommand(con console) *cobra.Command {
 order, annotated with what threat intelligence says about the addresses, domains, e-mail addresses and hashes in them.
 It never waits for the network and never drops a line.
 
-` + exitCodes,
+` + exitCodes + `; 3 with --fail-on malicious
+when something malicious was seen.`,
 		Example: `  iocpipe --intel lists/ /var/log/auth.log
   tail -F app.ndjson | iocpipe --intel https://crowd.example/searchApi/v2 --own corp.example > annotated.ndjson`,
 		Args: cobra.ArbitraryArgs,
@@ -69,7 +71,11 @@ It never waits for the network and never drops a line.
 			return f.run(cmd.Context(), con, files)
 		},
 	}
-	flags := cmd.Flags()
+	f.add(cmd.Flags())
+	return cmd
+}
+
+func (f *filterFlags) add(flags *pflag.FlagSet) {
 	flags.SortFlags = false
 	f.sources.add(flags)
 	f.scan.add(flags, "common")
@@ -80,7 +86,7 @@ It never waits for the network and never drops a line.
 	flags.IntVar(&f.maxRelated, "max-related", 10, "related indicators written per annotation; the totals always are")
 	f.late.add(flags)
 	f.tail.add(flags)
-	f.in.add(flags)
+	f.in.add(flags, "passes through whole and unannotated")
 	f.index.add(flags)
 	flags.StringVar(&f.timeZone, "time-zone", "Local", "zone of the times that lines state without one, as Europe/Vienna")
 	flags.StringVar(&f.listenAt, "listen", "", "`ADDR` for /metrics (Prometheus), /healthz and /readyz")
@@ -88,7 +94,6 @@ It never waits for the network and never drops a line.
 	flags.BoolVar(&f.stats, "stats", false, "print what was done on stderr at the end")
 	flags.BoolVar(&f.strict, "strict", false, "end at once when something is amiss that costs annotations: intelligence or an allow list that cannot be read, a source that is down")
 	addConfig(flags)
-	return cmd
 }
 
 func (f *filterFlags) validate() error {
@@ -110,6 +115,9 @@ func (f *filterFlags) validate() error {
 	case len(f.sources.intel) == 0 && !f.sources.hasStore():
 		return usagef("nothing to ask: give --intel a list (echo 203.0.113.7 > bad.txt; iocpipe --intel bad.txt), the https:// URL of " +
 			"a ThreatCrowd v2 API or otx:, or fill the local store (iocpipe intel feed add urlhaus feodo && iocpipe intel update)")
+	}
+	if err := checkListen(f.listenAt); err != nil {
+		return err
 	}
 	if err := f.in.validate(); err != nil {
 		return err

@@ -40,7 +40,7 @@ in one step, and running filters within 5 seconds. A feed whose new content is b
 its old content; the others are updated all the same, and the exit code is 1. No feed is asked sooner than its publisher
 permits. Proxies are taken from the environment (HTTPS_PROXY, NO_PROXY), keys from the variables that feed ls --json names.
 
-` + exitCodes,
+` + exitCodes + ".",
 		RunE: func(cmd *cobra.Command, names []string) error {
 			f.options.Names = names
 			return f.run(cmd, con)
@@ -90,7 +90,7 @@ func (f *updateFlags) run(cmd *cobra.Command, con console) error {
 	if err := f.awaitJitter(ctx, registryPath(store)); err != nil {
 		return err
 	}
-	bar := newFeedBar(con)
+	bar := newFeedBar(con, "fetching")
 	opt := f.options
 	opt.UserAgent = "iocpipe/" + version()
 	opt.Formats, opt.Store, opt.Holds = feedFormats(), feedStore(store), heldSources(store)
@@ -218,11 +218,11 @@ type feedBar struct {
 	done map[string]int64         // by feed
 }
 
-func newFeedBar(con console) *feedBar {
+func newFeedBar(con console, doing string) *feedBar {
 	b := &feedBar{done: make(map[string]int64)}
 	if isTerminal(con.stderr) && os.Getenv("TERM") != "dumb" {
 		b.bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(con.stderr), progressbar.OptionShowBytes(true),
-			progressbar.OptionSetDescription("fetching"), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
+			progressbar.OptionSetDescription(doing), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
 	}
 	return b
 }

@@ -15,6 +15,7 @@ import (
 	"iocpipe/filter"
 	"iocpipe/filter/annotate"
 	"iocpipe/intel"
+	"iocpipe/intel/local"
 	"iocpipe/lookup"
 )
 
@@ -34,7 +35,7 @@ func newLookupCommand(con console) *cobra.Command {
 		Long: `Lookup asks about each value, defanged or not, and prints what every source says. What is private, reserved or your
 own is never sent to a network source; local intelligence is asked all the same.
 
-` + exitCodes,
+` + exitCodes + ".",
 		Example: `  iocpipe lookup --intel lists/ 203.0.113[.]7
   iocpipe lookup --json --intel https://crowd.example/searchApi/v2 evil.example`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -93,7 +94,7 @@ func (f *lookupFlags) run(ctx context.Context, con console, values []string) (er
 	if err := mine.load(); err != nil {
 		return err
 	}
-	asker := asker{con: con, json: f.json, know: know, networks: networks, mayAsk: !s.failed || len(f.scan.allow) == 0}
+	asker := asker{con: con, json: f.json, know: know, store: mine.host, networks: networks, mayAsk: !s.failed || len(f.scan.allow) == 0}
 	if state != nil {
 		asker.stateDir = stateDir(f.sources.state)
 	}
@@ -116,6 +117,7 @@ type asker struct {
 	con      console
 	json     bool
 	know     *filter.Knowledge
+	store    *local.Store // of the host
 	networks []network
 	mayAsk   bool
 	stateDir string // empty without state
@@ -126,6 +128,12 @@ func (a *asker) ask(ctx context.Context, key extract.Key) error {
 	found, skip := a.know.FindLocal(key)
 	if found.Verdict != intel.NoVerdict {
 		a.print(key, found, time.Now(), true)
+		if !a.json {
+			tellWords(a.con.stdout, a.store, key, "  ")
+		}
+	}
+	if skip == extract.Allowed && len(a.networks) == 0 {
+		fmt.Fprintf(a.con.stderr, "iocpipe: %s is on an allow list: the filter does not annotate it\n", annotate.Safe(key.Value))
 	}
 	answered := found.Verdict != intel.NoVerdict
 	var errs []error

@@ -14,6 +14,21 @@ import (
 	"iocpipe/intel"
 )
 
+// checkListen refuses what can be no address, which is another thing than one that is taken.
+func checkListen(addr string) error {
+	if addr == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return usagef("--listen %q: say HOST:PORT, such as 127.0.0.1:9191", addr)
+	}
+	return nil
+}
+
 // listen serves /metrics, /healthz and /readyz until the session ends. A port that is taken costs the metrics, and
 // turns readiness red, which then nobody can ask for: it is said once on stderr.
 func (s *session) listen(addr string) (stop func()) {

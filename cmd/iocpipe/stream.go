@@ -27,8 +27,9 @@ type inputFlags struct {
 	maxLine int
 }
 
-func (f *inputFlags) add(flags *pflag.FlagSet) {
-	flags.IntVar(&f.maxLine, "max-line", filter.DefaultMaxLine, "a line of more `BYTES` passes through whole and unannotated")
+// add declares the flags; long says what becomes of a line that is too long.
+func (f *inputFlags) add(flags *pflag.FlagSet, long string) {
+	flags.IntVar(&f.maxLine, "max-line", filter.DefaultMaxLine, "a line of more `BYTES` "+long)
 }
 
 func (f *inputFlags) validate() error {
@@ -170,6 +171,7 @@ func (s *stream) signals(parent context.Context) (ctx context.Context, restore f
 				return
 			}
 			if cancel(nil); n > 0 {
+				fmt.Fprintln(os.Stderr, "iocpipe: ended at once by a second signal; lines that were read and not yet written are lost")
 				os.Exit(exitFailed)
 			}
 		}

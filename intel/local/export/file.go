@@ -103,6 +103,10 @@ func newDraft(path string) (*draft, error) {
 	}
 	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666) // less the umask: others read exports
 	if err != nil {
+		var failed *fs.PathError
+		if errors.As(err, &failed) {
+			failed.Path = path // the name that a person gave
+		}
 		return nil, err
 	}
 	return &draft{File: f, path: path}, nil
