@@ -33,6 +33,10 @@ type Documents struct {
 	// two equal lines are two events.
 	IDField string
 
+	// Flat says of an index whether its documents get only the summary of their annotation, see [annotate.Annotator]. It
+	// is asked for every document, from several goroutines at once, and may wait. nil stands for no.
+	Flat func(index string) bool
+
 	Stamped atomic.Int64 // documents that got the time of reading for want of their own
 	Parts   atomic.Int64 // documents that are the rest of a line that was too long for one
 }
@@ -70,6 +74,23 @@ func (a *Annotation) documents(dst []byte, b *Block) []byte {
 	return dst
 }
 
+// Plain appends b's lines as documents without looking into them: after a panic, when they cannot be trusted to be
+// looked into, and a line that is no document would be no item either.
+func (a *Annotation) Plain(dst []byte, b *Block) []byte {
+	a.index.Documents = a.Documents
+	a.hits = a.hits[:0]
+	now := time.Now()
+	number := b.Line
+	for rest := b.Data; len(rest) > 0; number++ {
+		offset := b.Offset + int64(len(b.Data)-len(rest))
+		var line []byte
+		line, _, rest = cutLine(rest)
+		dst = a.appendDocument(dst, line, bytes.HasPrefix(line, []byte("{")), Position{b.Name, b.ID, offset, number}, now)
+	}
+	a.Tally.add(counts{lines: int64(b.Lines), shown: int64(b.Lines)})
+	return dst
+}
+
 func (a *Annotation) appendDocument(dst, line []byte, event bool, at Position, now time.Time) []byte {
 	x := &a.index
 	if event {
@@ -83,7 +104,9 @@ func (a *Annotation) appendDocument(dst, line []byte, event bool, at Position, n
 		x.Stamped.Add(1)
 	}
 	x.head = x.appendHead(x.head[:0], when, at)
-	dst = x.appendAction(dst, nil, when, x.appendPositionID(nil, at))
+	name := x.Index.Name(nil, when)
+	dst = appendAction(dst, name, x.appendPositionID(nil, at))
+	a.Annotator.Flat = x.Flat != nil && x.Flat(name)
 	dst = a.Annotator.AppendWrapped(dst, x.head, line, a.hits)
 	return append(dst, '\n')
 }
@@ -117,7 +140,9 @@ func (a *Annotation) appendEventDocument(dst, line []byte, v *fastjson.Value, at
 	if id == nil {
 		id = x.appendPositionID(nil, at)
 	}
-	dst = x.appendAction(dst, v, when, id)
+	name := x.Index.Name(v, when)
+	dst = appendAction(dst, name, id)
+	a.Annotator.Flat = x.Flat != nil && x.Flat(name)
 	x.scratch, _ = a.Annotator.AppendJSON(x.scratch[:0], line, a.hits)
 	document := x.scratch[bytes.IndexByte(x.scratch, '{'):]
 	document = bytes.TrimRight(document, " \t\r\n")
@@ -226,10 +251,10 @@ func (x *indexer) appendPositionID(dst []byte, at Position) []byte {
 	return strconv.AppendInt(dst, at.Offset, 10)
 }
 
-// appendAction appends the line of the bulk API that creates a document; v is nil for text.
-func (x *indexer) appendAction(dst []byte, v *fastjson.Value, when time.Time, id []byte) []byte {
+// appendAction appends the line of the bulk API that creates a document.
+func appendAction(dst []byte, index string, id []byte) []byte {
 	dst = append(dst, `{"create":{"_index":`...)
-	dst = appendJSON(dst, x.Index.Name(v, when))
+	dst = appendJSON(dst, index)
 	if len(id) > 0 {
 		dst = append(dst, `,"_id":`...)
 		dst = appendJSON(dst, string(id))

@@ -9,6 +9,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,10 @@ type Options struct {
 	// Long handles the pieces of long lines, one after the other in the order of reading. Without it they leave as
 	// they are.
 	Long Worker
+
+	// Plain, when it is set, appends what leaves in place of a block after a panic; else that is the block as it came. It
+	// is used by one goroutine at a time.
+	Plain func(dst []byte, b *Block) []byte
 
 	// Failed must be set. It is told of inputs that could not be read to their end, and of the first panic of a worker
 	// (a [*PanicError]). It may be called from several goroutines at once.
@@ -106,8 +111,9 @@ type pipeline struct {
 	opts      Options
 	w         io.Writer
 	panics    atomic.Int64
-	stats     Stats // Lines, Bytes and Long are feed's, LinesOut and BytesOut write's
-	midLine   bool  // the last byte written was no line feed
+	plainMu   sync.Mutex // held while Options.Plain runs
+	stats     Stats      // Lines, Bytes and Long are feed's, LinesOut and BytesOut write's
+	midLine   bool       // the last byte written was no line feed
 }
 
 // drain stops the reading after Options.Drain, unless Run ends before.
@@ -166,12 +172,21 @@ func (p *pipeline) work(work <-chan *Block) error {
 func (p *pipeline) process(w Worker, b *Block) (ok bool) {
 	defer func() {
 		if value := recover(); value != nil {
-			b.leaves(b.Data)
+			b.leaves(p.plain(b))
 			p.panicked(&PanicError{b.Name, b.Line, value, debug.Stack()})
 		}
 	}()
 	b.leaves(w.Process(b.spare[:0], b))
 	return true
+}
+
+func (p *pipeline) plain(b *Block) []byte {
+	if p.opts.Plain == nil {
+		return b.Data
+	}
+	p.plainMu.Lock()
+	defer p.plainMu.Unlock()
+	return p.opts.Plain(nil, b)
 }
 
 // panicked counts; what made one worker panic is likely to come again, so that only the first is reported.

@@ -35,6 +35,7 @@ type filterFlags struct {
 	quiet, stats, strict     bool
 
 	late     lateFlags
+	index    indexFlags
 	tail     followFlags
 	timeZone string
 	listenAt string
@@ -56,6 +57,12 @@ It never waits for the network and never drops a line.
 			if f.sources.configured, err = settle(cmd); err != nil {
 				return err
 			}
+			switch {
+			case f.index.print:
+				return f.index.printTemplates(con.stdout)
+			case f.index.setup:
+				return f.index.install(contextOf(cmd), con.stdout)
+			}
 			if err := f.misspelt(cmd, files); err != nil {
 				return err
 			}
@@ -67,13 +74,14 @@ It never waits for the network and never drops a line.
 	f.sources.add(flags)
 	f.scan.add(flags, "common")
 	flags.StringVar(&f.output, "output", "auto", "form of the lines: text (each keeps its shape), ndjson (text is wrapped), pretty, or auto: pretty on a terminal, else text")
-	flags.StringVar(&f.to, "to", "-", "`DEST` of the lines: - or a file, which is appended to")
+	flags.StringVar(&f.to, "to", "-", "`DEST` of the lines: -, a file, which is appended to, or elasticsearch (see --es-url)")
 	flags.StringVar(&f.only, "only", "", "write only lines with something malicious, or annotated ones")
 	flags.StringVar(&f.failOn, "fail-on", "", "malicious: exit with 3 when something malicious was seen")
 	flags.IntVar(&f.maxRelated, "max-related", 10, "related indicators written per annotation; the totals always are")
 	f.late.add(flags)
 	f.tail.add(flags)
 	f.in.add(flags)
+	f.index.add(flags)
 	flags.StringVar(&f.timeZone, "time-zone", "Local", "zone of the times that lines state without one, as Europe/Vienna")
 	flags.StringVar(&f.listenAt, "listen", "", "`ADDR` for /metrics (Prometheus), /healthz and /readyz")
 	flags.BoolVar(&f.quiet, "quiet", false, "nothing on stderr but what ends the program")
@@ -94,7 +102,11 @@ func (f *filterFlags) validate() error {
 	case f.maxRelated < 0:
 		return usagef("--max-related %d: must not be negative", f.maxRelated)
 	case f.to == "":
-		return usagef("--to: name a file, or - for standard output")
+		return usagef("--to: name a file, - for standard output, or elasticsearch")
+	case f.to == toElastic && f.output != "auto":
+		return usagef("--output %s: documents have one form; leave it out with --to elasticsearch", f.output)
+	case f.to == toElastic && f.late.late == "follow":
+		return usagef("--late follow: not with --to elasticsearch")
 	case len(f.sources.intel) == 0:
 		return usagef("nothing to ask: give --intel a plain list (echo 203.0.113.7 > bad.txt; iocpipe --intel bad.txt), " +
 			"a file or folder of report lines, or the https:// URL of a ThreatCrowd v2 API")
@@ -134,7 +146,9 @@ type session struct {
 	mine    *own
 	tail    *following // nil without --follow
 	zone    *time.Location
-	out     *output
+	out     destination    // which is one of
+	lines   *output        // a stream of lines, or
+	elastic *elasticOutput // Elasticsearch
 	way     *lateWay
 	tally   filter.Tally
 	scanner extract.Scanner
@@ -169,6 +183,9 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 	if s.tail != nil {
 		s.tail.stopWith(ctx)
 	}
+	if s.elastic != nil {
+		s.elastic.stopWith(ctx)
+	}
 	err = s.stream.do(ctx, src, s.out, s.newWorker, s.newWorker(), s.workers())
 	if err == nil {
 		s.late.drainAll(ctx, s.know, isTerminal(con.stdout), con.stderr)
@@ -191,10 +208,10 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 		return nil, usagef("--time-zone: %v", err)
 	}
 	s.form, s.color = f.outputForm(con.stdout)
-	if s.out, err = openOutput(f.to, con.stdout); err != nil {
+	if err := s.openOutput(); err != nil {
 		return nil, err
 	}
-	if s.way, err = f.late.newLateWay(s.out, f.maxRelated, s.stream.complain); err != nil {
+	if s.way, err = f.late.newLateWay(s.lines, f.maxRelated, s.stream.complain); err != nil {
 		return nil, err
 	}
 	if len(networks) > 0 {
@@ -214,26 +231,54 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 	return s, nil
 }
 
+// openOutput opens where lines go.
+func (s *session) openOutput() (err error) {
+	if s.to != toElastic {
+		s.lines, err = openOutput(s.to, s.con.stdout)
+		s.out = s.lines
+		return err
+	}
+	s.elastic, err = s.index.openElastic(s.stream, stateDir(s.sources.state), s.filterFlags.tail.follow)
+	s.out = s.elastic
+	s.stream.plain = func(dst []byte, b *filter.Block) []byte { return s.newAnnotation().Plain(dst, b) }
+	return err
+}
+
 // input opens what is read: files to their ends, or as they grow.
 func (s *session) input(files []string) (filter.Source, error) {
 	if !s.filterFlags.tail.follow {
 		return source.Open(files, s.con.stdin), nil
 	}
-	tail, err := s.filterFlags.tail.open(files, stateDir(s.sources.state), s.to, s.stream)
+	tail, err := s.filterFlags.tail.open(files, stateDir(s.sources.state), s.destinationName(), s.stream)
 	if err != nil {
 		return nil, err
 	}
-	s.tail, s.out.reached = tail, tail.Reached
+	s.tail = tail
+	s.out.passOn(tail.Reached)
 	return tail, nil
 }
 
-func (s *session) newWorker() filter.Worker {
+// destinationName says where lines go, for what is kept of how far they have come.
+func (s *session) destinationName() string {
+	if s.elastic == nil {
+		return s.to
+	}
+	server := &s.index.server
+	return strings.Join(append([]string{s.to, s.index.index, server.cloudID}, server.urls...), " ")
+}
+
+func (s *session) newWorker() filter.Worker { return s.newAnnotation() }
+
+func (s *session) newAnnotation() *filter.Annotation {
 	a := annotate.New()
 	a.MaxRelated = s.maxRelated
 	w := &filter.Annotation{Scanner: s.scanner, Know: s.know, Annotator: a, Form: s.form, Color: s.color, Only: s.choice(),
 		Tally: &s.tally, Zone: s.zone, Late: s.way.late, Waiting: s.way.waiting}
 	if s.way.hits != nil {
 		w.Hits = s.way.meet
+	}
+	if s.elastic != nil {
+		w.Documents = s.elastic.documents
 	}
 	return w
 }
@@ -264,6 +309,12 @@ func (s *session) close(err error, took time.Duration) error {
 	}
 	unanswered(s.stream, s.know)
 	s.report(took)
+	if s.elastic != nil {
+		s.elastic.report(s.con.stderr, s.stats)
+		if e := s.elastic.unbalanced(s.tally.Shown.Load()); e != nil && err == nil {
+			s.stream.complain(e)
+		}
+	}
 	if err = s.stream.end(err); err != nil {
 		return err
 	}
@@ -311,6 +362,8 @@ func (s *session) start() (stop func()) {
 func (f *filterFlags) outputForm(stdout io.Writer) (form filter.Form, color bool) {
 	terminal := f.to == "-" && isTerminal(stdout)
 	switch {
+	case f.to == toElastic:
+		return filter.Indexed, false
 	case f.output == "ndjson":
 		return filter.NDJSON, false
 	case f.output == "pretty", f.output == "auto" && terminal:
@@ -380,7 +433,7 @@ func unanswered(s *stream, know *filter.Knowledge) {
 // report ends with the balance, on a terminal, and with --stats with all that was counted.
 func (s *session) report(took time.Duration) {
 	w, tally := s.con.stderr, &s.tally
-	if isTerminal(s.con.stdout) && s.out.midLine {
+	if s.lines != nil && isTerminal(s.con.stdout) && s.lines.midLine {
 		fmt.Fprintln(w) // the last line came without an ending
 	}
 	if hidden := tally.Hidden.Load(); hidden > 0 {
@@ -402,7 +455,7 @@ func (s *session) report(took time.Duration) {
 
 // linesOut is how many of the lines that came in went out. pretty explains beneath them, in lines that do not count.
 func (s *session) linesOut() int64 {
-	if s.form == filter.Pretty {
+	if s.form == filter.Pretty || s.form == filter.Indexed {
 		return s.tally.Shown.Load()
 	}
 	return s.stream.stats.LinesOut

@@ -61,6 +61,10 @@ var (
 	bytesHeld  = desc("waiting_bytes", "About what the waiting indicators take.")
 	evicted    = desc("evicted_total", "Indicators that left a full table unasked.")
 	cached     = desc("cache_entries", "Indicators in the memory cache.")
+	documents  = desc("documents_total", "Documents for Elasticsearch that have a final outcome.", "outcome")
+	retried    = desc("documents_retried_total", "Times that a document was sent again.")
+	requests   = desc("bulk_requests_total", "Requests of the bulk API.")
+	unsettled  = desc("documents_waiting_bytes", "Documents without a final outcome, in bytes.")
 	isReady    = desc("ready", "1 while everything that was asked for is there.")
 )
 
@@ -74,7 +78,7 @@ type collector struct{ *session }
 // Describe sends the descriptions of all metrics.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{linesIn, linesOut, verdicts, followUps, found, answeredBy, hidden, questions, budget, sourceUp, waiting,
-		oldest, bytesHeld, evicted, cached, isReady} {
+		oldest, bytesHeld, evicted, cached, documents, retried, requests, unsettled, isReady} {
 		ch <- d
 	}
 }
@@ -93,7 +97,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	count(verdicts, t.Malicious.Load(), intel.Malicious.String())
 	count(verdicts, t.Related.Load(), intel.Related.String())
 	count(verdicts, t.Other.Load(), "other")
-	count(followUps, c.out.followUps.Load())
+	if c.lines != nil {
+		count(followUps, c.lines.followUps.Load())
+	}
+	c.collectElastic(count, gauge)
 	count(hidden, t.Hidden.Load())
 	for typ := extract.IP; typ <= extract.Antivirus; typ++ {
 		count(found, t.Found[typ].Load(), typ.String())
@@ -130,6 +137,20 @@ func (c collector) collectQuestions(count func(*prometheus.Desc, int64, ...strin
 	gauge(oldest, stats.Oldest.Seconds())
 	gauge(bytesHeld, float64(stats.Bytes))
 	count(evicted, int64(stats.Evicted))
+}
+
+// collectElastic sends what became of documents.
+func (c collector) collectElastic(count func(*prometheus.Desc, int64, ...string), gauge func(*prometheus.Desc, float64, ...string)) {
+	if c.elastic == nil {
+		return
+	}
+	n := c.elastic.bulk.Counts()
+	count(documents, n.Indexed, "indexed")
+	count(documents, n.Duplicates, "duplicate")
+	count(documents, n.DeadLetters, "dead-letter")
+	count(retried, n.Retried)
+	count(requests, n.Requests)
+	gauge(unsettled, float64(n.Held))
 }
 
 func oneIf(yes bool) float64 {

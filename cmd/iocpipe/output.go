@@ -10,6 +10,15 @@ import (
 	"iocpipe/filter"
 )
 
+// A destination is where what was read leaves to.
+type destination interface {
+	io.Writer
+	filter.Positioner
+	passOn(reached func(filter.Position)) // from then on tells it what is safe
+	Reopen() error                        // after a rotation
+	Close() error                         // an error means that something may be lost
+}
+
 // An output is where lines go: standard output, or a file that is appended to and can be reopened after a rotation.
 type output struct {
 	path string
@@ -52,6 +61,8 @@ func (o *output) Reached(at filter.Position) {
 		o.reached(at)
 	}
 }
+
+func (o *output) passOn(reached func(filter.Position)) { o.reached = reached }
 
 // Insert writes a line of the program's own between those that pass, as soon as no line is half written.
 func (o *output) Insert(line []byte) {

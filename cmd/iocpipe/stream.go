@@ -45,6 +45,8 @@ type stream struct {
 	mu     sync.Mutex
 	failed bool      // the exit code will be 1
 	wrong  []problem // what went wrong and has not mended, one of each kind
+
+	plain func(dst []byte, b *filter.Block) []byte // see filter.Options
 }
 
 // A problem is what is wrong with something that may mend, or, about nothing, what stays.
@@ -64,6 +66,29 @@ func (s *stream) complainOf(about string, err error) {
 		s.wrong = append(s.wrong, problem{about, err.Error()})
 	}
 	fmt.Fprintf(s.con.stderr, "iocpipe: %v\n", err)
+}
+
+// waits prints why lines wait for something, which is no failure as long as it may mend; readiness is red meanwhile.
+func (s *stream) waits(about string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.ContainsFunc(s.wrong, func(p problem) bool { return p.about == about }) {
+		s.wrong = append(s.wrong, problem{about, err.Error()})
+	}
+	fmt.Fprintf(s.con.stderr, "iocpipe: %v\n", err)
+}
+
+// flows takes back what waits said, and says so.
+func (s *stream) flows(about, text string) {
+	s.mended(about)
+	s.say("%s", text)
+}
+
+// say prints a message about nothing that failed.
+func (s *stream) say(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.con.stderr, "iocpipe: "+format+"\n", args...)
 }
 
 // mended takes back the complaint about something.
@@ -92,7 +117,7 @@ func (s *stream) do(ctx context.Context, src filter.Source, w io.Writer, newWork
 		drain = 0
 	}
 	s.stats, err = filter.Run(ctx, src, w, newWorker, filter.Options{
-		Workers: workers, MaxLine: s.in.maxLine, Drain: drain, Long: long, Failed: s.complain,
+		Workers: workers, MaxLine: s.in.maxLine, Drain: drain, Long: long, Plain: s.plain, Failed: s.complain,
 	})
 	return err
 }

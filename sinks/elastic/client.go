@@ -185,7 +185,9 @@ func (c *Client) once(ctx context.Context, send perform, method, path string, qu
 		return nil, err
 	}
 	res, err := send(req)
-	if err != nil {
+	if err != nil && strings.Contains(err.Error(), notElasticsearch) {
+		return nil, fmt.Errorf("%w: %w", ErrUnknownServer, err)
+	} else if err != nil {
 		return nil, because(ctx, err)
 	}
 	defer func() { _ = res.Body.Close() }() // it was read, or its error was met
@@ -203,6 +205,9 @@ func (c *Client) once(ctx context.Context, send perform, method, path string, qu
 	}
 	return &Response{res.StatusCode, res.Header, data}, nil
 }
+
+// notElasticsearch is how the client's own error, which has no name, tells of a server without the product header.
+const notElasticsearch = "the server is not Elasticsearch"
 
 // because adds why the context ended, when it did.
 func because(ctx context.Context, err error) error {

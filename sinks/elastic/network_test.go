@@ -205,7 +205,7 @@ func TestProductCheck(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	c = clientOf(t, s, func(c *Config) { c.Flavor = Elasticsearch })
-	if _, err := c.Do(t.Context(), "POST", "/_bulk", nil, pairs("x", 1)); err == nil || !strings.Contains(err.Error(), "not Elasticsearch") {
+	if _, err := c.Do(t.Context(), "POST", "/_bulk", nil, pairs("x", 1)); !errors.Is(err, ErrUnknownServer) {
 		t.Errorf("error %v", err)
 	}
 	c = clientOf(t, s, func(c *Config) { c.Flavor = OpenSearch })
