@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 // thirdParty are the modules that programs of this one may be built from.
 var thirdParty = []string{
 	"github.com/hashicorp/golang-lru/v2", "github.com/klauspost/compress", "github.com/prometheus/client_golang",
-	"github.com/redis/go-redis/v9", "github.com/elastic/go-elasticsearch", "github.com/spf13/cobra",
+	"github.com/redis/go-redis/v9", "github.com/elastic/go-elasticsearch", "github.com/schollz/progressbar/v3", "github.com/spf13/cobra",
 	"github.com/spf13/pflag", "github.com/valyala/fastjson", "go.yaml.in/yaml/v3", "golang.org/x", "modernc.org/sqlite",
 }
 

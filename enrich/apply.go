@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -84,6 +85,9 @@ func (j *Job) applyTo(ctx context.Context, t *Target, windows []window) error {
 		if err := j.keep.save(); err != nil {
 			return err
 		}
+	}
+	if len(windows) > 0 { // so that a search, and the next run, finds what was written
+		_, _ = j.server.Do(ctx, http.MethodPost, "/"+url.PathEscape(t.Index)+"/_refresh", nil, nil) // it needs a right of its own
 	}
 	t.progress.Done = true
 	return j.keep.save()

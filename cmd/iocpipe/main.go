@@ -101,7 +101,7 @@ func newRootCommand(con console, told *results) *cobra.Command {
 	named.Short = "Annotate lines: what iocpipe does without a command"
 	root.AddCommand(named, newExtractCommand(con), newLookupCommand(tell), newVoteCommand(tell), newExplainCommand(tell),
 		newVerifyCommand(tell), newPlanCommand(tell), newCacheCommand(tell),
-		newAskingCommand(tell), newReplayCommand(tell), newVersionCommand(tell))
+		newAskingCommand(tell), newReplayCommand(tell), newEnrichIndexCommand(tell), newVersionCommand(tell))
 	cobra.AddTemplateFunc("wrapped", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(helpWidth), " \n") })
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".LocalFlags.FlagUsages | trimTrailingWhitespaces", "wrapped .LocalFlags"))
 	root.SilenceErrors, root.SilenceUsage = true, true

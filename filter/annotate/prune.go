@@ -25,8 +25,7 @@ func (a *Annotator) Prune(dst, event []byte, known func(extract.Key) bool) []byt
 		a.insertString(l.value.start, "[]") // in the place of the only one
 	}
 	if a.sum.matches == 0 {
-		a.deleteSummary(a.doc.spreadMembers(ownFields), true)
-		a.deleteSummary(a.doc.nestedMembers(ownFields), false)
+		a.pruneSummary()
 		return a.apply(dst)
 	}
 	a.changed = true
@@ -57,4 +56,27 @@ func (a *Annotator) pruneEntries(known func(extract.Key) bool) (pruned int) {
 		a.edits = append(a.edits, edit{at: at})
 	}
 	return pruned
+}
+
+// pruneSummary takes out the summary, and the object that holds nothing else.
+func (a *Annotator) pruneSummary() {
+	nested := a.doc.nestedMembers(ownFields)
+	if foreign := slices.ContainsFunc(nested, func(m member) bool { return !a.doc.isSummary(m, false) }); foreign || len(a.doc.spreadMembers(ownFields)) > 0 {
+		a.deleteSummary(a.doc.spreadMembers(ownFields), true)
+		a.deleteSummary(nested, false)
+		return
+	}
+	for i, m := range slices.Backward(a.doc.members) {
+		if string(a.doc.nameOf(m)) != familyNames[ownFields] {
+			continue
+		}
+		at := span{m.key.start, m.value.end}
+		if i > 0 {
+			at.start = a.doc.members[i-1].value.end
+		} else if len(a.doc.members) > 1 {
+			at.end = a.doc.members[1].key.start
+		}
+		a.edits = append(a.edits, edit{at: at})
+		return
+	}
 }
