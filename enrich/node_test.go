@@ -79,7 +79,9 @@ const testMapping = `{"settings":{"number_of_shards":%d,"number_of_replicas":0},
 	"@timestamp":{"type":"date"},"message":{"type":"text"},
 	"source":{"properties":{"ip":{"type":"ip"}}},"dns":{"properties":{"question":{"properties":{"name":{"type":"keyword"}}}}}}}}`
 
-func (n *node) create(shards int) { n.must(http.MethodPut, "/"+n.index, nil, fmt.Sprintf(testMapping, shards)) }
+func (n *node) create(shards int) {
+	n.must(http.MethodPut, "/"+n.index, nil, fmt.Sprintf(testMapping, shards))
+}
 
 // load stores documents under the _ids 0, 1, ….
 func (n *node) load(index string, documents ...string) {

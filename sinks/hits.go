@@ -38,8 +38,7 @@ type Place struct {
 // A Hit is one event, or several, in which a host met a malicious indicator.
 type Hit struct {
 	Key         extract.Key
-	Verdict     intel.Verdict
-	Source      string
+	Finding     intel.Finding
 	Host        string // or user, or source; empty when the events do not tell
 	Events      int64
 	First, Last Place
@@ -66,10 +65,10 @@ type slot struct {
 	hour int64 // since 1970, of the event
 }
 
-// held is a record of the hour: gathered until it is written, and remembered until the hour has passed, so that it is
+// held is a hit of the hour: gathered until it is written, and remembered until the hour has passed, so that it is
 // written once.
 type held struct {
-	record
+	Hit
 	begun   time.Time
 	written bool
 }
@@ -78,7 +77,7 @@ type held struct {
 // seconds of the first meeting. Later events of the same hour change nothing. It is safe for concurrent use, and Meet
 // waits for nobody.
 type Hits struct {
-	deliver func(context.Context, []byte) error
+	deliver func(context.Context, Hit) error
 	warn    func(error)
 	now     func() time.Time
 
@@ -86,7 +85,7 @@ type Hits struct {
 	records map[slot]*held
 	lost    int64
 
-	queue chan []byte
+	queue chan Hit
 	done  chan struct{} // closed when everything was delivered, or given up
 	stop  chan struct{}
 }
@@ -94,22 +93,30 @@ type Hits struct {
 // OpenHits opens a file, which is appended to, or prepares to post to an http or https URL. warn is told of what could
 // not be delivered, once for each change.
 func OpenHits(dest string, isURL bool, warn func(error)) (*Hits, error) {
-	h := &Hits{warn: warn, now: time.Now, records: make(map[slot]*held), queue: make(chan []byte, maxQueued),
-		done: make(chan struct{}), stop: make(chan struct{})}
+	var deliver func(context.Context, []byte) error
 	if isURL {
-		h.deliver = poster(dest, &http.Client{Timeout: postTimeout, CheckRedirect: stay})
+		deliver = poster(dest, &http.Client{Timeout: postTimeout, CheckRedirect: stay})
 	} else {
 		file, err := os.OpenFile(dest, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o640)
 		if err != nil {
 			return nil, err
 		}
-		h.deliver = func(_ context.Context, line []byte) error {
+		deliver = func(_ context.Context, line []byte) error {
 			_, err := file.Write(line)
 			return err
 		}
 	}
+	return NewHits(func(ctx context.Context, h Hit) error { return deliver(ctx, h.line()) },
+		func(err error) { warn(fmt.Errorf("--hits: %w", err)) }), nil
+}
+
+// NewHits returns hits that deliver takes, one call at a time. warn is told of what it does not take, once for each
+// change.
+func NewHits(deliver func(context.Context, Hit) error, warn func(error)) *Hits {
+	h := &Hits{deliver: deliver, warn: warn, now: time.Now, records: make(map[slot]*held), queue: make(chan Hit, maxQueued),
+		done: make(chan struct{}), stop: make(chan struct{})}
 	go h.gather()
-	return h, nil
+	return h
 }
 
 // Meet notes a hit. What it keeps is copied.
@@ -128,16 +135,22 @@ func (h *Hits) Meet(hit Hit) {
 		h.lost++
 	default:
 		at.key, at.host = at.key.Clone(), string([]byte(at.host))
-		h.records[at] = &held{record: newRecord(at, hit), begun: h.now()}
+		hit.Key, hit.Host = at.key, at.host
+		h.records[at] = &held{Hit: hit, begun: h.now()}
 	}
 }
 
-func newRecord(at slot, hit Hit) record {
-	r := record{at.key.Value, at.key.Type.String(), hit.Verdict.String(), hit.Source, []string{}, hit.Events, hit.First, hit.Last, hit.Late}
-	if at.host != "" {
-		r.Hosts = []string{at.host}
+// line returns the hit as JSON.
+func (h *Hit) line() []byte {
+	r := record{h.Key.Value, h.Key.Type.String(), h.Finding.Verdict.String(), h.Finding.Source, []string{}, h.Events, h.First, h.Last, h.Late}
+	if h.Host != "" {
+		r.Hosts = []string{h.Host}
 	}
-	return r
+	line, err := json.Marshal(r)
+	if err != nil { // strings, numbers and times always marshal
+		panic(err)
+	}
+	return append(line, '\n')
 }
 
 // gather queues records that are due, and delivers them on a goroutine of its own, until Close.
@@ -177,7 +190,7 @@ func (h *Hits) flush(then time.Time) {
 	for at, r := range h.records {
 		if !r.written && !r.begun.After(then) {
 			r.written = true
-			h.enqueue(r.record)
+			h.enqueue(r.Hit)
 		}
 		if r.written && then.Sub(r.begun) > time.Hour {
 			delete(h.records, at)
@@ -185,13 +198,9 @@ func (h *Hits) flush(then time.Time) {
 	}
 }
 
-func (h *Hits) enqueue(r record) {
-	line, err := json.Marshal(r)
-	if err != nil { // strings, numbers and times always marshal
-		panic(err)
-	}
+func (h *Hits) enqueue(hit Hit) {
 	select {
-	case h.queue <- append(line, '\n'):
+	case h.queue <- hit:
 	default:
 		h.lost++
 	}
@@ -200,14 +209,14 @@ func (h *Hits) enqueue(r record) {
 // deliverAll delivers the queue. It warns when deliveries begin to fail.
 func (h *Hits) deliverAll(ctx context.Context) {
 	failing := false
-	for line := range h.queue {
-		err := h.deliver(ctx, line)
+	for hit := range h.queue {
+		err := h.deliver(ctx, hit)
 		if err != nil {
 			h.mu.Lock()
 			h.lost++
 			h.mu.Unlock()
 			if !failing {
-				h.warn(fmt.Errorf("--hits: %w", err))
+				h.warn(err)
 			}
 		}
 		failing = err != nil

@@ -21,7 +21,7 @@ var evil = extract.Key{Type: extract.IP, Value: "203.0.113.7"}
 
 func hit(host string, at time.Time) Hit {
 	place := Place{Time: at, File: "a.log", Line: 7}
-	return Hit{Key: evil, Verdict: intel.Malicious, Source: "feodo", Host: host, Events: 1, First: place, Last: place}
+	return Hit{Key: evil, Finding: intel.Finding{Verdict: intel.Malicious, Source: "feodo"}, Host: host, Events: 1, First: place, Last: place}
 }
 
 // readRecords returns the records in a file.

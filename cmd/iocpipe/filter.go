@@ -114,6 +114,9 @@ func (f *filterFlags) validate() error {
 	if err := f.in.validate(); err != nil {
 		return err
 	}
+	if err := f.index.late.validate(); err != nil {
+		return err
+	}
 	if err := f.late.validate(); err != nil {
 		return err
 	}
@@ -211,7 +214,7 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 	if err := s.openOutput(); err != nil {
 		return nil, err
 	}
-	if s.way, err = f.late.newLateWay(s.lines, f.maxRelated, s.stream.complain); err != nil {
+	if s.way, err = f.late.newLateWay(s.lines, f.maxRelated, s.elastic != nil && f.index.late.mode != lateNone, s.stream.complain); err != nil {
 		return nil, err
 	}
 	if len(networks) > 0 {
@@ -228,6 +231,8 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 	if f.strict && s.stream.failed {
 		return nil, exitError{exitFailed, ""}
 	}
+	s.way.stored = s.openStored()
+	s.mine.changed = s.way.review
 	return s, nil
 }
 
@@ -273,7 +278,7 @@ func (s *session) newAnnotation() *filter.Annotation {
 	a := annotate.New()
 	a.MaxRelated = s.maxRelated
 	w := &filter.Annotation{Scanner: s.scanner, Know: s.know, Annotator: a, Form: s.form, Color: s.color, Only: s.choice(),
-		Tally: &s.tally, Zone: s.zone, Late: s.way.late, Waiting: s.way.waiting}
+		Tally: &s.tally, Zone: s.zone, Late: s.way.late, Seen: s.way.seen, Waiting: s.way.waiting}
 	if s.way.hits != nil {
 		w.Hits = s.way.meet
 	}
@@ -301,6 +306,9 @@ func (s *session) close(err error, took time.Duration) error {
 	}
 	if e := s.out.Close(); err == nil {
 		err = e
+	}
+	if s.way.stored != nil {
+		s.way.stored.close(s.stats)
 	}
 	if s.tail != nil {
 		if e := s.tail.close(); e != nil {

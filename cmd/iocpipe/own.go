@@ -25,6 +25,8 @@ type own struct {
 	know   *filter.Knowledge
 	stream *stream
 
+	changed func() // is called when everything was read again, and once more a while after; may be nil
+
 	seen  string   // a print of the files as they were read
 	wrong []string // with them then
 	store *local.Store
@@ -74,6 +76,7 @@ func (o *own) complain(wrong []error) {
 func (o *own) watch(ctx context.Context, again <-chan os.Signal) {
 	tick := time.NewTicker(noticeEvery)
 	defer tick.Stop()
+	settled := true // changed has been called since the last event passed that may have missed a change
 	for {
 		select {
 		case <-ctx.Done():
@@ -82,12 +85,16 @@ func (o *own) watch(ctx context.Context, again <-chan os.Signal) {
 			o.seen = ""
 		case <-tick.C:
 		}
-		if o.print() == o.seen {
-			continue
+		changed := o.print() != o.seen
+		if changed {
+			if err := o.load(); err != nil {
+				o.stream.complain(err)
+			}
 		}
-		if err := o.load(); err != nil {
-			o.stream.complain(err)
+		if o.changed != nil && (changed || !settled) {
+			o.changed()
 		}
+		settled = !changed
 	}
 }
 
