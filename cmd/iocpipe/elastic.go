@@ -298,7 +298,7 @@ func (o *elasticOutput) look(index string) elastic.Mapping {
 	waited := false
 	for {
 		m, note, err := o.client.Prepare(o.ctx, index)
-		if err == nil || errors.Is(err, elastic.ErrUnknownServer) {
+		if err == nil || elastic.Final(err) { // of which the first request for documents will tell
 			if waited {
 				o.waits(nil)
 			}

@@ -194,7 +194,7 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 		s.late.drainAll(ctx, s.know, isTerminal(con.stdout), con.stderr)
 	}
 	stop()
-	return s.close(err, time.Since(began))
+	return s.close(err, began)
 }
 
 // open makes everything ready for lines to flow.
@@ -297,7 +297,7 @@ func (s *session) workers() int {
 }
 
 // close ends what the lines left open, prints the balance, and returns what the command ends with.
-func (s *session) close(err error, took time.Duration) error {
+func (s *session) close(err error, began time.Time) error {
 	s.way.close(s.con.stderr)
 	if s.state != nil {
 		if e := s.state.Close(); e != nil {
@@ -316,7 +316,7 @@ func (s *session) close(err error, took time.Duration) error {
 		}
 	}
 	unanswered(s.stream, s.know)
-	s.report(took)
+	s.report(time.Since(began))
 	if s.elastic != nil {
 		s.elastic.report(s.con.stderr, s.stats)
 		if e := s.elastic.unbalanced(s.tally.Shown.Load()); e != nil && err == nil {

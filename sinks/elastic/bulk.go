@@ -376,8 +376,8 @@ func (b *Bulk) post(items []*item) ([]result, error) {
 
 // learn makes later requests smaller than one that was too large.
 func (b *Bulk) learn(err error, sent []*item) {
-	var r *rejection
-	if !errors.As(err, &r) || r.answer.Status != http.StatusRequestEntityTooLarge {
+	var answer *Error
+	if !errors.As(err, &answer) || answer.Status != http.StatusRequestEntityTooLarge {
 		return
 	}
 	size := 0

@@ -27,7 +27,8 @@ type Letter struct {
 // DeadLetters is a file of letters: one JSON object a line, flushed to the disk before anybody relies on it. It is
 // safe for concurrent use.
 //
-// The last member of a line holds the document byte for byte: "document" when it is JSON, else "document_base64".
+// The last member of a line holds the document byte for byte: "document" when it is JSON without
+// blanks around it, else "document_base64".
 // "replay_id" is the _id that a document without one gets when it is sent again, so that this can be done twice.
 type DeadLetters struct {
 	path  string
@@ -166,7 +167,7 @@ func (l *Letter) append(dst []byte) []byte {
 		panic(err)
 	}
 	dst = append(dst, text[:len(text)-1]...)
-	if json.Valid(l.Document) && utf8.Valid(l.Document) {
+	if json.Valid(l.Document) && utf8.Valid(l.Document) && len(bytes.TrimSpace(l.Document)) == len(l.Document) {
 		dst = append(append(dst, documentMember...), l.Document...)
 	} else {
 		dst = append(dst, `,"document_base64":"`...)
@@ -227,7 +228,7 @@ func parseLetter(line []byte) (pair []byte, err error) {
 	if to.ID == "" && letter.ReplayID != "" {
 		action = withID(action, name, letter.ReplayID)
 	}
-	return slicesJoin(action, document), nil
+	return joinPair(action, document), nil
 }
 
 // withID returns the action with an _id.
@@ -242,7 +243,7 @@ func withID(action []byte, name, id string) []byte {
 	return action
 }
 
-func slicesJoin(action, document []byte) []byte {
+func joinPair(action, document []byte) []byte {
 	pair := make([]byte, 0, len(action)+len(document)+2)
 	pair = append(append(pair, action...), '\n')
 	return append(append(pair, document...), '\n')

@@ -28,8 +28,9 @@ func ourMappings() *fastjson.Value {
 }
 
 // Prepare makes the index, alias or data stream of a name ready for annotated documents: one that does not exist is
-// created, one that lacks fields gets them. What must not be done costs annotations, or the check, and is told by the note. The error is one
-// of the network or of a server that is busy, after which Prepare is to be called again.
+// created, one that lacks fields gets them. What must not be done costs annotations, or the check, and is told by the
+// note. After an error of the network, or of a server that is busy, Prepare is to be called again; after another one,
+// which [Final] tells, that would not help.
 func (c *Client) Prepare(ctx context.Context, name string) (m Mapping, note string, err error) {
 	for range 3 { // of two that create the index at once, one finds it there
 		answer, err := c.Do(ctx, http.MethodGet, "/"+url.PathEscape(name)+"/_mapping", nil, nil)
@@ -54,11 +55,15 @@ func (c *Client) Prepare(ctx context.Context, name string) (m Mapping, note stri
 	return Unknown, fmt.Sprintf("index %s: it neither exists nor can be created: events are written as they are", name), nil
 }
 
-// busy reports whether an answer may be another in a while, or with other secrets.
+// busy reports whether an answer may be another one in a while.
 func busy(e error) bool {
 	var answer *Error
-	return errors.As(e, &answer) && (answer.Status >= 500 || answer.Status == http.StatusTooManyRequests)
+	return errors.As(e, &answer) && answer.busy()
 }
+
+// Final reports whether an error of the client's will not go away by waiting: the server does not let one in, or is none
+// that is known.
+func Final(err error) bool { return verdictOf(err) >= divide }
 
 // create creates an index, or the data stream that a template makes of the name.
 func (c *Client) create(ctx context.Context, name string) (created bool, note string, err error) {

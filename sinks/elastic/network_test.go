@@ -148,6 +148,23 @@ func TestSecretIsReadAgain(t *testing.T) {
 	}
 }
 
+// A server that lets nobody in may not even say which one it is.
+func TestLetsNobodyIn(t *testing.T) {
+	for _, code := range []int{401, 403} {
+		c := clientOf(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code) }))
+		b := c.NewBulk(BulkOptions{})
+		_ = b.Add(t.Context(), pairs("x", 2)) // it may have ended already
+		counts, err := b.Close(t.Context())
+		var answer *Error
+		if !errors.As(err, &answer) || answer.Status != code || counts.Unsent != 2 {
+			t.Errorf("%+v, %v", counts, err)
+		}
+		if _, _, err := c.Prepare(t.Context(), "x"); !Final(err) {
+			t.Errorf("error %v is to be waited for", err)
+		}
+	}
+}
+
 func TestFlavors(t *testing.T) {
 	for name, c := range map[string]struct {
 		handler http.HandlerFunc

@@ -139,32 +139,40 @@ const (
 // verdictOf classifies the error of a request. Without an answer it may have been applied: what has an _id is then there
 // already, when it is sent again.
 func verdictOf(err error) verdict {
-	var r *rejection
+	var answer *Error
 	switch {
 	case err == nil:
 		return taken
 	case errors.Is(err, ErrUnknownServer):
 		return stop
-	case !errors.As(err, &r):
+	case !errors.As(err, &answer):
 		return again // the network, a time-out, an answer that is none
-	}
-	switch status := r.answer.Status; {
-	case status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, isFlood(r.answer),
-		status >= 500 && status != http.StatusNotImplemented && status != http.StatusHTTPVersionNotSupported:
+	case answer.busy():
 		return again
-	case status == http.StatusRequestEntityTooLarge, status == http.StatusBadRequest:
+	case answer.Status == http.StatusRequestEntityTooLarge, answer.Status == http.StatusBadRequest:
 		return divide
 	}
 	return stop
 }
 
+// busy reports whether the answer may be another one in a while.
+func (e *Error) busy() bool {
+	switch e.Status {
+	case http.StatusTooManyRequests, http.StatusRequestTimeout:
+		return true
+	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
+		return false
+	}
+	return e.Status >= 500 || isFlood(e)
+}
+
 // refusalOf is the error of a document that a whole request was refused for.
 func refusalOf(err error) Error {
-	var r *rejection
-	if !errors.As(err, &r) {
+	var answer *Error
+	if !errors.As(err, &answer) {
 		return Error{Reason: err.Error()}
 	}
-	e := *r.answer
+	e := *answer
 	if e.Type == "" {
 		e.Type = strings.ToLower(strings.ReplaceAll(http.StatusText(e.Status), " ", "_"))
 	}
