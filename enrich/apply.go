@@ -110,10 +110,7 @@ func (j *Job) applyWindow(ctx context.Context, t *Target, w window) error {
 // tryWindow reads a window and writes what changes. Reading is a page ahead of writing, and several bulk requests are
 // under way at once.
 func (j *Job) tryWindow(ctx context.Context, t *Target, w window) error {
-	r, err := j.reading(ctx, t, filter(j.narrowed(t), w.query()))
-	if err != nil {
-		return err
-	}
+	r := j.reading(t, filter(j.narrowed(t), w.query()))
 	g, inside := errgroup.WithContext(ctx)
 	pages := make(chan []hit, 1)
 	g.Go(func() error {
@@ -176,12 +173,8 @@ func (j *Job) updates(t *Target, hits []hit) (updates []*update, err error) {
 }
 
 // reading returns what reads the documents of t that match a query.
-func (j *Job) reading(ctx context.Context, t *Target, query json.RawMessage) (*reading, error) {
-	flavor, _, err := j.server.Flavor(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &reading{server: j.server, target: t, query: query, source: j.sourceFields(), flavor: flavor, size: pageSize}, nil
+func (j *Job) reading(t *Target, query json.RawMessage) *reading {
+	return &reading{server: j.server, target: t, query: query, source: j.sourceFields(), flavor: j.flavor, size: pageSize}
 }
 
 // narrowed returns the query of the job, for those documents only that can hold something known where that can be told.

@@ -267,10 +267,7 @@ func (c *census) meet(key extract.Key, context extract.Context, documents int64)
 
 // scan reads the documents of t for what they hold.
 func (c *census) scan(ctx context.Context, t *Target) error {
-	r, err := c.job.reading(ctx, t, c.job.query(t))
-	if err != nil {
-		return err
-	}
+	r := c.job.reading(t, c.job.query(t))
 	read := int64(0)
 	return r.each(ctx, func(hits []hit) error {
 		for i := range hits {

@@ -119,6 +119,7 @@ type Job struct {
 	Resumed bool      // it goes on where another run has stopped
 
 	server server
+	flavor elastic.Flavor
 	merger merger
 	writer *writer
 	keep   *checkpoint

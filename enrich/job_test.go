@@ -1,13 +1,18 @@
 package enrich
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"iocpipe/intel"
+	"iocpipe/sinks/elastic"
 )
 
 var begun = time.Date(2026, 3, 4, 9, 0, 0, 0, time.UTC)
@@ -185,6 +190,102 @@ func TestRefusedOnNodes(t *testing.T) {
 			if !strings.Contains(strings.Join(notes, "\n"), want) {
 				t.Errorf("no word of %q in %q", want, notes)
 			}
+		}
+	})
+}
+
+// Documents of a data stream are updated in the backing index that holds them, also after a rollover; the query and the time
+// bound what is looked at.
+func TestDataStreamOnNodes(t *testing.T) {
+	onNodes(t, func(t *testing.T, n *node) {
+		if _, version, _ := n.Flavor(t.Context()); strings.HasPrefix(version, "7.") {
+			t.Skip("the core of 7.17 has no data streams")
+		}
+		n.must(http.MethodPut, "/_index_template/"+n.index, nil, fmt.Sprintf(`{"index_patterns":[%q],"data_stream":{},"priority":900,"template":{"settings":{"number_of_replicas":0},
+			"mappings":{"properties":{"@timestamp":{"type":"date"},"message":{"type":"text"},"source":{"properties":{"ip":{"type":"ip"}}}}}}}`, n.index+"*"))
+		t.Cleanup(func() {
+			for _, path := range []string{"/_data_stream/" + n.index, "/_index_template/" + n.index} {
+				_, _ = n.Do(context.Background(), http.MethodDelete, path, nil, nil)
+			}
+		})
+		create := func(documents []string) {
+			var body strings.Builder
+			for _, d := range documents {
+				fmt.Fprintf(&body, "{\"create\":{\"_index\":%q}}\n%s\n", n.index, d)
+			}
+			if answer := n.must(http.MethodPost, "/_bulk", url.Values{"refresh": {"true"}}, body.String()); strings.Contains(string(answer), `"errors":true`) {
+				t.Fatalf("%.500s", answer)
+			}
+		}
+		create(events(200))
+		n.must(http.MethodPost, "/"+n.index+"/_rollover", nil, "")
+		create(events(300))
+		o := n.options(newFacts("203.0.113.7")).only("source.ip")
+		o.Since = begun.Add(100 * time.Minute)
+		d, c := run(t, n, o)
+		if d.Documents != 300 || c.Updated != 30 || c.Read != 30 || c.DeadLetters != 0 {
+			t.Fatalf("%+v %+v", d, c)
+		}
+		o.Since, o.Query = time.Time{}, []byte(`{"range":{"@timestamp":{"lt":"2026-03-04T10:00:00Z"}}}`)
+		if d, c := run(t, n, o); d.Documents != 120 || c.Updated != 12 {
+			t.Fatalf("%+v %+v", d, c)
+		}
+		o.Query = nil
+		if _, c := run(t, n, o); c.Updated != 50-30-12 {
+			t.Fatalf("%+v", c)
+		}
+		backing := make(map[string]int)
+		for _, s := range n.all(n.index) {
+			if s.Version == 2 {
+				backing[s.Index]++
+			}
+		}
+		if len(backing) != 2 {
+			t.Errorf("updated: %v", backing)
+		}
+	})
+}
+
+// A document with a routing of its own is found and updated under it.
+func TestRoutingOnNodes(t *testing.T) {
+	onNodes(t, func(t *testing.T, n *node) {
+		n.create(3)
+		for i := range 20 {
+			n.must(http.MethodPut, fmt.Sprintf("/%s/_doc/%d", n.index, i), url.Values{"routing": {fmt.Sprint("r", i)}, "refresh": {"true"}},
+				`{"@timestamp":"2026-03-04T09:00:00Z","source":{"ip":"203.0.113.7"}}`)
+		}
+		if _, c := run(t, n, n.options(newFacts("203.0.113.7"))); c.Updated != 20 || c.Gone+c.DeadLetters != 0 {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// An index whose mapping hides values that are too long to be counted is read; so is one with several thousand values.
+func TestLongAndManyValuesOnNodes(t *testing.T) {
+	onNodes(t, func(t *testing.T, n *node) {
+		n.must(http.MethodPut, "/"+n.index, nil, `{"mappings":{"properties":{"url":{"properties":{"original":{"type":"keyword","ignore_above":100}}}}}}`)
+		var documents []string
+		know := newFacts()
+		for i := range 3000 {
+			name := fmt.Sprintf("bad%d.example", i)
+			if i%2 == 0 {
+				know.learn(name, intel.Malicious)
+			}
+			documents = append(documents, fmt.Sprintf(`{"@timestamp":"2026-03-04T09:00:00Z","url":{"original":"http://%s/"}}`, name))
+		}
+		n.load(n.index, documents...)
+		o := n.options(know).only("url.original")
+		d, c := run(t, n, o)
+		if c.Updated != 1500 {
+			t.Fatalf("%+v %+v", d, c)
+		}
+		if flavor, _, _ := n.Flavor(t.Context()); flavor == elastic.Elasticsearch && (d.Counted != 1 || d.Values != 3000 || d.Known != 1500 || c.Read != 1500) {
+			t.Errorf("%+v %+v", d, c)
+		}
+		n.must(http.MethodPut, "/"+n.index+"/_doc/long", url.Values{"refresh": {"true"}},
+			`{"@timestamp":"2026-03-04T09:00:00Z","url":{"original":"http://bad4.example/`+strings.Repeat("x", 200)+`"}}`)
+		if d, c := run(t, n, o); d.Counted != 0 || c.Read != 3001 || c.Updated != 1 {
+			t.Fatalf("%+v %+v", d, c)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package enrich
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -75,7 +76,7 @@ func (m mapping) lookedInto(o *Options) (fields []field, scanned bool) {
 			full := prefix + name
 			switch {
 			case child.isText() && o.Scanner.Fields.Has(full):
-				f := field{full, child.terms(full)}
+				f := child.field(full)
 				if nested || slices.Contains(freeText, full) {
 					f.terms = ""
 				}
@@ -108,17 +109,17 @@ func (p property) isText() bool {
 	return false
 }
 
-// terms returns the field by which the values of p, whose name is given, can be counted: itself, or a keyword beside it.
-func (p property) terms(name string) string {
-	if p.Type != "text" && p.countable() {
-		return name
+// field returns p, whose name is given, with the field by which its values can be counted: itself, or a keyword beside it.
+func (p property) field(name string) field {
+	if p.countable() {
+		return field{name, name, p.Above}
 	}
-	for sub, beside := range p.Fields {
-		if beside.countable() {
-			return name + "." + sub
+	for _, sub := range slices.Sorted(maps.Keys(p.Fields)) {
+		if beside := p.Fields[sub]; beside.countable() {
+			return field{name, name + "." + sub, beside.Above}
 		}
 	}
-	return ""
+	return field{name: name}
 }
 
 func (p property) countable() bool {

@@ -109,7 +109,7 @@ func (r *reading) shard(ctx context.Context, shard int, f func([]hit) error) err
 			return nil
 		}
 		after = slices.Clone(p.Hits.Hits[n-1].Sort)
-		if err := f(p.Hits.Hits); err != nil || n < r.size {
+		if err := f(p.Hits.Hits); err != nil {
 			return err
 		}
 	}

@@ -36,6 +36,7 @@ type Target struct {
 type field struct {
 	name  string
 	terms string // by which its values can be counted; empty when they cannot
+	above int    // longer values are not counted; 0 for none
 }
 
 // settings are those of an index that decide whether it can be written.
@@ -63,6 +64,10 @@ func (j *Job) resolve(ctx context.Context) ([]*Target, error) {
 	}
 	if j.Index == "" {
 		return nil, errors.New("name an index")
+	}
+	var err error
+	if j.flavor, _, err = j.server.Flavor(ctx); err != nil {
+		return nil, err
 	}
 	query := url.Values{"expand_wildcards": {"open,closed"}, "ignore_unavailable": {"false"}}
 	body, err := j.server.do(ctx, http.MethodGet, "/"+escapeList(j.Index), query, nil)
@@ -104,9 +109,16 @@ func (j *Job) newTarget(name string, m mapping, s settings) *Target {
 		j.notef("%s: its _source is made up from its fields: arrays of an updated document may come back in another order, or without doubles", name)
 	}
 	t.fields, t.scanned = m.lookedInto(&j.Options)
+	if j.flavor == elastic.OpenSearch {
+		t.scanned = t.scanned || slices.ContainsFunc(t.fields, func(f field) bool { return 0 < f.above && f.above < longEnough })
+	}
 	t.empty = len(t.fields) == 0 && !t.scanned
 	return t
 }
+
+// longEnough is how long values may be, in characters, of which a field holds all for sure. Elasticsearch tells when it has
+// left out longer ones, OpenSearch does not.
+const longEnough = 1024
 
 // refusal says why an index cannot be written; it is empty when it can.
 func refusal(m mapping, s settings) string {
