@@ -17,9 +17,6 @@ import (
 const (
 	hour = time.Hour
 
-	// windowSize is about how many documents are between two checkpoints: whole hours of @timestamp, at least one.
-	windowSize = 10_000
-
 	// tries is how often a window is begun anew because the server has lost its place.
 	tries = 5
 )
@@ -174,7 +171,7 @@ func (j *Job) updates(t *Target, hits []hit) (updates []*update, err error) {
 
 // reading returns what reads the documents of t that match a query.
 func (j *Job) reading(t *Target, query json.RawMessage) *reading {
-	return &reading{server: j.server, target: t, query: query, source: j.sourceFields(), flavor: j.flavor, size: pageSize}
+	return &reading{server: j.server, target: t, query: query, source: j.sourceFields(), flavor: j.flavor, size: firstPage}
 }
 
 // narrowed returns the query of the job, for those documents only that can hold something known where that can be told.
@@ -244,7 +241,7 @@ func (j *Job) windows(ctx context.Context, t *Target) (windows []window, err err
 	for _, start := range slices.Sorted(maps.Keys(hours)) {
 		from := time.UnixMilli(start).UTC()
 		if !from.Before(t.progress.Before) {
-			windows = appendHour(windows, from, hours[start])
+			windows = appendHour(windows, from, hours[start], j.Window)
 		}
 	}
 	untimed, err := j.count(ctx, t, filter(query, window{untimed: true}.query()))
@@ -254,9 +251,9 @@ func (j *Job) windows(ctx context.Context, t *Target) (windows []window, err err
 	return windows, err
 }
 
-// appendHour adds an hour to the last window, or begins another.
-func appendHour(windows []window, from time.Time, documents int64) []window {
-	if n := len(windows); n > 0 && windows[n-1].documents+documents <= windowSize {
+// appendHour adds an hour to the last window, or begins another when that would hold too much.
+func appendHour(windows []window, from time.Time, documents, most int64) []window {
+	if n := len(windows); n > 0 && windows[n-1].documents+documents <= most {
 		windows[n-1].to = from.Add(hour)
 		windows[n-1].documents += documents
 		return windows

@@ -55,6 +55,7 @@ const (
 	DefaultMaxQuestions = 8640 // a day of a public source's budget
 	DefaultMaxInFlight  = 4
 	DefaultPatience     = 15 * time.Minute
+	DefaultWindow       = 10_000
 )
 
 // Options say what a [Job] works on and how. What has no default must be set.
@@ -79,6 +80,7 @@ type Options struct {
 	MaxInFlight int           // bulk requests at once, at most; 0 means DefaultMaxInFlight
 	Patience    time.Duration // how long a busy server is waited for; 0 means DefaultPatience
 
+	Window     int64  // documents between two checkpoints, about: whole hours of @timestamp, one at least; 0 means DefaultWindow
 	Checkpoint string // the file of how far the job has come; empty for none
 	Settings   string // of which the job is made, so that it is not resumed with others
 
@@ -95,7 +97,7 @@ type Counts struct {
 	Unchanged   int64 `json:"unchanged"`    // annotated, and just as they were
 	Gone        int64 `json:"gone"`         // deleted between reading and writing
 	Conflicts   int64 `json:"conflicts"`    // times that a document was read again because somebody else had changed it
-	Retried     int64 `json:"retried"`      // times that a document was sent again because the server was busy
+	Retried     int64 `json:"retried"`      // times that a document was sent again because the server was busy, or its answer did not come
 	DeadLetters int64 `json:"dead_letters"` // could not be written
 	Requests    int64 `json:"requests"`     // bulk requests
 }
@@ -137,6 +139,9 @@ func Open(ctx context.Context, s Server, o Options) (*Job, error) {
 	}
 	if o.Patience == 0 {
 		o.Patience = DefaultPatience
+	}
+	if o.Window == 0 {
+		o.Window = DefaultWindow
 	}
 	if o.Note == nil {
 		o.Note = func(string) {}

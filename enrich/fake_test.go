@@ -101,6 +101,13 @@ func (f *fake) Do(ctx context.Context, method, path string, _ url.Values, body [
 	return answer, nil
 }
 
+// sent returns how many requests of a kind were sent.
+func (f *fake) sent(kind string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.requests[kind]
+}
+
 func ok(format string, args ...any) *elastic.Response {
 	return &elastic.Response{Status: http.StatusOK, Header: make(http.Header), Body: fmt.Appendf(nil, format, args...)}
 }

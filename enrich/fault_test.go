@@ -221,6 +221,8 @@ func TestFaults(t *testing.T) {
 // check checks that so many documents were enriched, once each, and no others written.
 func (f *fake) check(want int64) {
 	f.t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	enriched := int64(0)
 	for _, d := range f.documents {
 		has := strings.Count(d.source, `"matched"`)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -16,7 +17,6 @@ import (
 	"iocpipe/extract"
 	"iocpipe/filter/annotate"
 	"iocpipe/intel"
-	"iocpipe/sinks/elastic"
 )
 
 const (
@@ -34,6 +34,9 @@ const (
 	// LateMargin is how much older than the first event that is known stored documents may be: clocks differ, and events
 	// state their time in more than one place.
 	LateMargin = time.Hour
+
+	// maxTold bounds what people are told.
+	maxTold = 100
 
 	// maxNames bounds the names of indices in one request, in bytes.
 	maxNames = 2048
@@ -75,8 +78,12 @@ type lateKey struct{ since, due time.Time }
 
 // NewLate returns a Late that has nothing to do yet.
 func NewLate(s Server, o LateOptions) *Late {
-	if o.Note == nil {
-		o.Note = func(string) {}
+	note, told := o.Note, make(map[string]bool)
+	o.Note = func(text string) { // what is said of an index would be said with each round
+		if note != nil && !told[text] && len(told) < maxTold {
+			told[text] = true
+			note(text)
+		}
 	}
 	if o.Settled == nil {
 		o.Settled = func(f func()) { f() }
@@ -219,7 +226,11 @@ func (l *Late) update(ctx context.Context, names string, keys []extract.Key, sin
 	if err != nil {
 		return err
 	}
+	left := job.Left()
 	err = job.Apply(ctx)
+	if err == nil && job.Left() > left {
+		err = errors.New("an index cannot be written")
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := job.Counts()
@@ -269,8 +280,8 @@ type LateHit struct {
 // // the events. One that is stored already is left alone. Its _id says indicator, host and hour. It is for one goroutine.
 func (l *Late) Hit(ctx context.Context, h LateHit) error {
 	if !l.prepared {
-		m, _, err := l.server.Prepare(ctx, HitStream)
-		l.prepared, l.alerts.Flat = err == nil, m == elastic.Flat
+		_, _, err := l.server.Prepare(ctx, HitStream) // where it cannot be, the one entry of a hit loses nothing in a plain object
+		l.prepared = err == nil
 	}
 	id := sha256.Sum256([]byte(fmt.Sprintf("%s\x00%s\x00%s\x00%d", h.Key.Type, h.Key.Value, h.Host, h.From.Unix()/3600)))
 	var body []byte

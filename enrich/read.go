@@ -14,9 +14,11 @@ import (
 )
 
 const (
-	pageSize = 1000 // documents that are read at once
-	maxPage  = 8 << 20
-	keepFor  = "3m" // how long the server keeps a reading open without being asked
+	// Documents that are read at once: at first, at most, and in bytes, about.
+	firstPage, pageSize = 125, 1000
+	maxPage             = 8 << 20
+
+	keepFor = "3m" // how long the server keeps a reading open without being asked
 )
 
 // A hit is a document as it was read.
@@ -189,10 +191,13 @@ func (r *reading) page(ctx context.Context, path string, query url.Values, reque
 	return p, nil
 }
 
-// adapt keeps pages of large documents small.
+// adapt keeps pages of large documents small, and makes those of small ones large.
 func (r *reading) adapt(answer []byte, n int) {
-	if len(answer) > maxPage && n > 1 {
-		r.size = max(1, r.size*maxPage/len(answer))
+	switch {
+	case len(answer) > maxPage && n > 1:
+		r.size = max(1, n*maxPage/len(answer))
+	case n == r.size && len(answer) < maxPage/4:
+		r.size = min(2*r.size, pageSize)
 	}
 }
 

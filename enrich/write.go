@@ -187,6 +187,9 @@ func (w *writer) write(ctx context.Context, t *Target, batch []*update) error {
 				return err
 			}
 		}
+		if err != nil {
+			d.count(func(c *Counts) { c.Retried += int64(len(left)) })
+		}
 		if err := d.pause(ctx, err, after, len(left) < len(batch)); err != nil {
 			return err
 		}
@@ -301,12 +304,7 @@ func (w *writer) post(ctx context.Context, batch []*update) (results []result, a
 			return nil, 0, err
 		}
 	}
-	w.count(func(c *Counts) {
-		c.Requests++
-		for _, u := range batch {
-			c.Retried += int64(min(u.attempts-1, 1))
-		}
-	})
+	w.count(func(c *Counts) { c.Requests++ })
 	patient, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(grace, cancel) })()

@@ -36,6 +36,7 @@ type enrichFlags struct {
 	askFor               time.Duration
 	throttle             float64
 	maxInFlight          int
+	window               int64
 	maxRelated           int
 	deadLetter           string
 }
@@ -70,6 +71,7 @@ again. With --dry-run it only says what it would do and what that takes.
 	flags.IntVar(&f.maxQuestions, "max-questions", enrich.DefaultMaxQuestions, "end when there would be more questions than these")
 	flags.DurationVar(&f.askFor, "ask-for", 0, "how long to ask at most, the most telling first; 0 is until nothing is left to ask")
 	flags.Float64Var(&f.throttle, "throttle", 0, "`DOCUMENTS` written per second at most; 0 for as many as the server takes")
+	flags.Int64Var(&f.window, "checkpoint-every", enrich.DefaultWindow, "`DOCUMENTS` between two notes of how far an index has come: whole hours of @timestamp, one at least")
 	flags.IntVar(&f.maxInFlight, "es-max-requests", enrich.DefaultMaxInFlight, "bulk requests at once, at most")
 	flags.BoolVar(&f.prune, "prune", false, "take out own entries whose value nobody knows any more")
 	flags.BoolVar(&f.whole, "whole-documents", false, "write documents whole instead of updating a part of them: for a server that refuses updates, as a user who sees all fields")
@@ -93,6 +95,8 @@ func (f *enrichFlags) validate() error {
 		return usagef("--throttle %v: must not be negative", f.throttle)
 	case f.askFor < 0:
 		return usagef("--ask-for %s: must not be negative", f.askFor)
+	case f.window < 1:
+		return usagef("--checkpoint-every %d: must be at least 1", f.window)
 	case f.maxInFlight < 1:
 		return usagef("--es-max-requests %d: must be at least 1", f.maxInFlight)
 	case f.maxRelated < 0:
@@ -154,9 +158,9 @@ func (f *enrichFlags) run(ctx context.Context, con console) error {
 	case errors.Is(err, enrich.ErrLimit):
 		return exitError{exitFailed, err.Error() + "; narrow it with --since, --query or --fields, or raise --max-questions (--ask-for bounds the time)"}
 	case err != nil && ctx.Err() != nil:
-		return exitError{exitFailed, "stopped; the same command goes on from here"}
+		return exitError{exitFailed, "stopped; the same command does the rest"}
 	case err != nil:
-		return fmt.Errorf("%w; the same command goes on from here", err)
+		return fmt.Errorf("%w; the same command does the rest", err)
 	}
 	return e.stream.end(nil)
 }
@@ -201,7 +205,7 @@ func (e *enrichment) do(ctx context.Context, server enrich.Server, options enric
 // options prepares what a job needs.
 func (e *enrichment) options() (o enrich.Options, err error) {
 	o = enrich.Options{Index: e.index, MaxQuestions: e.maxQuestions, Whole: e.whole, Prune: e.prune, PerSecond: e.throttle,
-		MaxInFlight: e.maxInFlight, Patience: cmp.Or(e.server.giveUp, forEver), Fields: split(e.scan.fields), Annotator: annotate.New(),
+		MaxInFlight: e.maxInFlight, Window: e.window, Patience: cmp.Or(e.server.giveUp, forEver), Fields: split(e.scan.fields), Annotator: annotate.New(),
 		Note: func(note string) { e.stream.say("%s", note) }, Progress: e.bar.documents, Asking: e.bar.asking}
 	o.Annotator.MaxRelated = e.maxRelated
 	if o.Scanner, err = e.scan.scanner(); err != nil {

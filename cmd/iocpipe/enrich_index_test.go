@@ -136,7 +136,7 @@ func TestEnrichIndexKilled(t *testing.T) {
 	onStoreNodes(t, func(t *testing.T, n *storeNode) {
 		const documents = 6000
 		n.loadFlows(documents)
-		args := []string{"enrich-index", "--es-url", n.url, "--index", n.index, "--intel", list(t, "203.0.113.7"), "--state", t.TempDir(), "--throttle", "700"}
+		args := []string{"enrich-index", "--es-url", n.url, "--index", n.index, "--intel", list(t, "203.0.113.7"), "--state", t.TempDir(), "--throttle", "700", "--checkpoint-every", "500"}
 		killed := 0
 		for ; ; killed++ {
 			p := start(t, args...)
@@ -146,6 +146,9 @@ func TestEnrichIndexKilled(t *testing.T) {
 				p.kill()
 				<-p.ended
 				continue
+			}
+			if resumed := strings.Contains(p.err.String(), "going on with a run that was not finished"); killed > 2 && !resumed {
+				t.Errorf("killed %d times, and it began anew: %s", killed, p.err.String())
 			}
 			if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 				t.Fatalf("exit code %d: %s", code, p.err.String())
