@@ -142,7 +142,7 @@ func TestEnrichIndexKilled(t *testing.T) {
 			p := start(t, args...)
 			select {
 			case <-p.ended:
-			case <-time.After(time.Duration(200+rand.IntN(700)) * time.Millisecond):
+			case <-time.After(time.Duration(200+rand.IntN(700)+150*killed) * time.Millisecond): // longer each time, or a slow machine would never get anywhere
 				p.kill()
 				<-p.ended
 				continue
