@@ -178,6 +178,10 @@ func (e *enrichment) do(ctx context.Context, server enrich.Server, options enric
 	found, err := job.Discover(ctx, e.dryRun)
 	e.bar.finish()
 	e.tellPlan(job, found)
+	if e.dryRun && errors.Is(err, enrich.ErrLimit) {
+		e.stream.say("it would not begin: %v", err)
+		return nil
+	}
 	if err != nil || e.dryRun {
 		return err
 	}

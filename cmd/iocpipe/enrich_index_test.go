@@ -225,6 +225,10 @@ func TestEnrichIndexPlans(t *testing.T) {
 		if want := "400 documents in 1 of 1 indices; 300 values, 0 of them known, 300 to ask, which takes 49 min 10 s\n"; code != 0 || stdout != want {
 			t.Errorf("%d %q %s", code, stdout, stderr)
 		}
+		code, _, stderr = runWith(t, "", append(args, "--max-questions", "299", "--dry-run")...)
+		if code != 0 || !strings.Contains(stderr, "it would not begin: too many questions") {
+			t.Errorf("%d %s", code, stderr)
+		}
 		code, _, stderr = runWith(t, "", append(args, "--max-questions", "299")...)
 		if code != 1 || !strings.Contains(stderr, "too many questions: 300, which would take 49m0s; at most 299 were allowed") {
 			t.Errorf("%d %s", code, stderr)
