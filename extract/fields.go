@@ -128,3 +128,6 @@ func (s *Scanner) context() string {
 	}
 	return s.names.fieldPath()
 }
+
+// Has reports whether the field of that name is looked into.
+func (f Fields) Has(field string) bool { return f.all() || f.has(field) }

@@ -48,6 +48,7 @@ type Annotation struct {
 	Zone      *time.Location // of times that lines state without one; nil is UTC
 
 	Late    *Late     // remembers what passes unanswered; may be nil
+	Seen    *Late     // remembers what passes unknown, asked about or not, for local intelligence to come; may be nil. Of each it is told the first event, and how many there were
 	Waiting *Waiting  // holds blocks back for answers; may be nil
 	Hits    func(Hit) // is told of everything malicious that is met; may be nil
 
@@ -256,6 +257,9 @@ func (a *Annotation) wanted(key extract.Key) bool {
 // tell counts a line, and tells those who want to know of it: the scheduler, Late and Hits.
 func (a *Annotation) tell(line []byte, verdict intel.Verdict, event bool, place Place) {
 	a.count(verdict)
+	if a.Seen != nil {
+		a.see(line, event, place)
+	}
 	malicious := verdict == intel.Malicious && (a.Hits != nil || a.Know.Scheduler != nil)
 	if !malicious && len(a.unknown) == 0 {
 		return
@@ -278,6 +282,22 @@ func (a *Annotation) tell(line []byte, verdict intel.Verdict, event bool, place 
 	}
 	if malicious {
 		a.tellMalicious(line, event, context.Host, place)
+	}
+}
+
+// see tells Seen of what is unknown in the line.
+func (a *Annotation) see(line []byte, event bool, place Place) {
+	private, read := "", false
+	for i := range a.hits {
+		h := &a.hits[i]
+		if h.Finding.Verdict != intel.NoVerdict || a.Seen.Again(h.Key) {
+			continue
+		}
+		if !read { // seldom
+			private, read = extract.ReadContext(line, a.matches).Host, true
+			place = place.stated(line, a.Zone)
+		}
+		a.Seen.Pass(h.Key, place, witness(private, line, event, h.Value, &a.parser))
 	}
 }
 

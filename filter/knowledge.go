@@ -55,6 +55,12 @@ func (k *Knowledge) Find(key extract.Key, now time.Time) (intel.Finding, extract
 	return found.Finding, found.skip
 }
 
+// Wanted returns what the scheduler is to be told of key; ok is false when nobody is to be asked about it.
+func (k *Knowledge) Wanted(key extract.Key, now time.Time) (s lookup.Sighting, ok bool) {
+	found := k.find(key, now)
+	return lookup.Sighting{Key: key, Held: found.held, Was: found.Verdict}, found.want
+}
+
 // FindLocal returns what local intelligence knows of key, and why key is not to be asked about.
 func (k *Knowledge) FindLocal(key extract.Key) (intel.Finding, extract.Skip) {
 	own := k.own.Load()

@@ -130,6 +130,36 @@ func (l *Late) Answered(a lookup.Answer, know *Knowledge) (verdicts []LateVerdic
 	return verdicts
 }
 
+// Again notes that an event with key has passed once more, if key is remembered. It returns false when Pass is to be told,
+// because key is new.
+func (l *Late) Again(key extract.Key) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p, ok := l.passed.Get(key)
+	if ok {
+		p.Events++
+	}
+	return ok
+}
+
+// Reviewed returns the late verdicts that local intelligence brings which was not there when events passed: on what it
+// calls malicious of what is remembered. What is told is forgotten.
+func (l *Late) Reviewed(know *Knowledge) (verdicts []LateVerdict) {
+	l.mu.Lock()
+	keys := l.passed.Keys()
+	l.mu.Unlock()
+	for _, key := range keys {
+		found, skip := know.FindLocal(key)
+		if found.Verdict != intel.Malicious || skip == extract.Allowed {
+			continue
+		}
+		if p, ok := l.take(key); ok {
+			verdicts = append(verdicts, LateVerdict{key, found, p})
+		}
+	}
+	return verdicts
+}
+
 func (l *Late) take(key extract.Key) (Passage, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -47,8 +47,7 @@ type Place struct {
 // A Hit is one event, or several, in which a host met a malicious indicator.
 type Hit struct {
 	Key         extract.Key
-	Verdict     intel.Verdict
-	Source      string
+	Finding     intel.Finding
 	Host        string // or user, or source; empty when the events do not tell
 	Events      int64
 	First, Last Place
@@ -86,21 +85,32 @@ func (s slot) id() string {
 // held is a record of the hour: gathered until it is delivered, and remembered until the hour has passed, so that it is
 // delivered once.
 type held struct {
-	record
+	Hit
 	begun time.Time
 	done  bool
 }
 
-// A carrier delivers a record, which is one line; passing says of an error that the next try may succeed.
+// A Deliverer delivers the hits of one indicator, host and hour as one, whose id is the same wherever the same is told
+// again; passing says of an error that the next try may succeed.
+type Deliverer func(ctx context.Context, id string, h Hit) (passing bool, err error)
+
+// A carrier delivers a record, which is one line.
 type carrier interface {
 	deliver(ctx context.Context, id string, line []byte) (passing bool, err error)
+}
+
+// lines returns what delivers hits as lines of c.
+func lines(c carrier) Deliverer {
+	return func(ctx context.Context, id string, h Hit) (passing bool, err error) {
+		return c.deliver(ctx, id, h.line(id))
+	}
 }
 
 // Hits delivers what was malicious, and who met it: one JSON line, or one POST, for each indicator, host and hour, within
 // seconds of the first meeting. Later events of the same hour change nothing. A file's records are not written again by
 // other processes, nor after a restart. It is safe for concurrent use, and Meet waits for nobody.
 type Hits struct {
-	to   carrier
+	to   Deliverer
 	tell func(error)
 	now  func() time.Time
 
@@ -120,16 +130,27 @@ type Hits struct {
 // OpenHits opens a file, which is appended to, or prepares to post to an http or https URL. tell gets an error when
 // deliveries fail, once, and nil when they work again.
 func OpenHits(dest string, isURL bool, tell func(error)) (*Hits, error) {
-	h := &Hits{tell: tell, now: time.Now, records: make(map[slot]*held), done: make(chan struct{}), stop: make(chan struct{})}
-	h.ctx, h.giveUp = context.WithCancel(context.Background())
-	var err error
-	if isURL {
-		h.to = &poster{dest, http.Client{Timeout: postTimeout, CheckRedirect: stay}}
-	} else if h.to, err = openCarrier(dest); err != nil {
-		return nil, err
+	var c carrier = &poster{dest, http.Client{Timeout: postTimeout, CheckRedirect: stay}}
+	if !isURL {
+		var err error
+		if c, err = openCarrier(dest); err != nil {
+			return nil, err
+		}
 	}
+	return NewHits(lines(c), func(err error) {
+		if err != nil {
+			err = fmt.Errorf("--hits: %w", err)
+		}
+		tell(err)
+	}), nil
+}
+
+// NewHits returns hits that to delivers, one call at a time. tell is as for [OpenHits].
+func NewHits(to Deliverer, tell func(error)) *Hits {
+	h := &Hits{to: to, tell: tell, now: time.Now, records: make(map[slot]*held), done: make(chan struct{}), stop: make(chan struct{})}
+	h.ctx, h.giveUp = context.WithCancel(context.Background())
 	go h.run()
-	return h, nil
+	return h
 }
 
 // Meet notes a hit. What it keeps is copied.
@@ -148,7 +169,8 @@ func (h *Hits) Meet(hit Hit) {
 		h.lost++
 	default:
 		at.key, at.host = at.key.Clone(), string([]byte(at.host))
-		h.records[at] = &held{record: newRecord(at, hit), begun: h.now()}
+		hit.Key, hit.Host = at.key, at.host
+		h.records[at] = &held{Hit: hit, begun: h.now()}
 	}
 }
 
@@ -184,13 +206,18 @@ func (h *Hits) forget(which func(*held) bool) (n int64) {
 	return n
 }
 
-func newRecord(at slot, hit Hit) record {
-	r := record{at.id(), at.key.Value, at.key.Type.String(), hit.Verdict.String(), hit.Source, []string{}, hit.Events,
-		hit.First, hit.Last, hit.Late}
-	if at.host != "" {
-		r.Hosts = []string{at.host}
+// line returns the hit as one line of JSON.
+func (h *Hit) line(id string) []byte {
+	r := record{id, h.Key.Value, h.Key.Type.String(), h.Finding.Verdict.String(), h.Finding.Source, []string{}, h.Events,
+		h.First, h.Last, h.Late}
+	if h.Host != "" {
+		r.Hosts = []string{h.Host}
 	}
-	return r
+	line, err := json.Marshal(r)
+	if err != nil { // strings, numbers and times always marshal
+		panic(err)
+	}
+	return append(line, '\n')
 }
 
 // run delivers records that are due, until Close; then all, as far as that goes.
@@ -260,13 +287,9 @@ func (h *Hits) due(then time.Time) (due []slot) {
 // deliverOne delivers one record. It returns false when that is to be tried again.
 func (h *Hits) deliverOne(at slot) bool {
 	h.mu.Lock()
-	r := h.records[at].record // only run forgets what is not done
+	hit := h.records[at].Hit // only run forgets what is not done
 	h.mu.Unlock()
-	line, err := json.Marshal(r)
-	if err != nil { // strings, numbers and times always marshal
-		panic(err)
-	}
-	passing, err := h.to.deliver(h.ctx, r.ID, append(line, '\n'))
+	passing, err := h.to(h.ctx, at.id(), hit)
 	h.settle(passing, err)
 	if err != nil && passing {
 		return false
@@ -293,7 +316,7 @@ func (h *Hits) settle(passing bool, err error) {
 	h.failures++
 	if !h.told && (!passing || h.failures >= tellAfter || h.ctx.Err() != nil) {
 		h.told = true
-		h.tell(fmt.Errorf("--hits: %w", err))
+		h.tell(err)
 	}
 }
 

@@ -25,7 +25,7 @@ var evil = extract.Key{Type: extract.IP, Value: "203.0.113.7"}
 
 func hit(host string, at time.Time) Hit {
 	place := Place{Time: at, File: "a.log", Line: 7}
-	return Hit{Key: evil, Verdict: intel.Malicious, Source: "feodo", Host: host, Events: 1, First: place, Last: place}
+	return Hit{Key: evil, Finding: intel.Finding{Verdict: intel.Malicious, Source: "feodo"}, Host: host, Events: 1, First: place, Last: place}
 }
 
 // readRecords returns the records in a file.
@@ -237,7 +237,7 @@ func TestHitsOutliveAnOutage(t *testing.T) {
 			return false, nil
 		})
 		var told []error
-		h := &Hits{to: c, tell: func(err error) { told = append(told, err) }, now: time.Now, records: make(map[slot]*held),
+		h := &Hits{to: lines(c), tell: func(err error) { told = append(told, err) }, now: time.Now, records: make(map[slot]*held),
 			done: make(chan struct{}), stop: make(chan struct{})}
 		h.ctx, h.giveUp = context.WithCancel(t.Context())
 		go h.run()
@@ -263,7 +263,7 @@ func TestHitsOutliveAnOutage(t *testing.T) {
 // What nobody takes for an hour is given up, and counted; Close waits ten seconds for the rest.
 func TestHitsAreGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &Hits{to: carrierFunc(func(string) (bool, error) { return true, errors.New("down") }), tell: func(error) {}, now: time.Now,
+		h := &Hits{to: lines(carrierFunc(func(string) (bool, error) { return true, errors.New("down") })), tell: func(error) {}, now: time.Now,
 			records: make(map[slot]*held), done: make(chan struct{}), stop: make(chan struct{})}
 		h.ctx, h.giveUp = context.WithCancel(t.Context())
 		go h.run()

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -105,6 +106,7 @@ type indexFlags struct {
 	deadLetter string
 	print      bool
 	setup      bool
+	late       esLateFlags
 }
 
 const defaultIndex = "logs-iocpipe.events-default"
@@ -115,6 +117,7 @@ func (f *indexFlags) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.timeFields, "time-field", nil, "`FIELDS` of JSON events whose time becomes @timestamp where there is none")
 	flags.StringVar(&f.idField, "es-id-field", "", "`FIELD` of JSON events that holds an ID of their own, which becomes _id")
 	flags.StringVar(&f.deadLetter, "dead-letter", "", "`FILE` for documents that the server refuses (default: dead-letter.ndjson in the state folder)")
+	f.late.add(flags)
 	flags.BoolVar(&f.print, "es-print-templates", false, "print the component and index template that --es-setup installs, and end")
 	flags.BoolVar(&f.setup, "es-setup", false, "install them, and end")
 }
@@ -301,6 +304,16 @@ func (o *elasticOutput) isFlat(index string) bool {
 	}
 	o.flatDocs.Add(1)
 	return true
+}
+
+// indexNames returns the indices that documents went to.
+func (o *elasticOutput) indexNames() (names []string) {
+	o.indices.Range(func(name, _ any) bool {
+		names = append(names, name.(string))
+		return true
+	})
+	slices.Sort(names)
+	return names
 }
 
 // look prepares an index; it waits for a server that does not answer.

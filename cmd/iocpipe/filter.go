@@ -122,6 +122,9 @@ func (f *filterFlags) validate() error {
 	if err := f.in.validate(); err != nil {
 		return err
 	}
+	if err := f.index.late.validate(); err != nil {
+		return err
+	}
 	if err := f.late.validate(f.sources.insecureHTTP); err != nil {
 		return err
 	}
@@ -223,7 +226,8 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 	if err := s.openOutput(); err != nil {
 		return nil, err
 	}
-	if s.way, err = f.late.newLateWay(s.lines, f.maxRelated, func(err error) { s.stream.change("--hits", err) }); err != nil {
+	stores := s.elastic != nil && f.index.late.mode != lateNone
+	if s.way, err = f.late.newLateWay(s.lines, f.maxRelated, stores, func(err error) { s.stream.change("--hits", err) }); err != nil {
 		return nil, err
 	}
 	if len(networks) > 0 {
@@ -240,6 +244,8 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 	if f.strict && s.stream.failed {
 		return nil, exitError{exitFailed, ""}
 	}
+	s.way.stored = s.openStored()
+	s.mine.renewed = s.way.review
 	return s, nil
 }
 
@@ -287,7 +293,7 @@ func (s *session) newAnnotation() *filter.Annotation {
 	a := annotate.New()
 	a.MaxRelated = s.maxRelated
 	w := &filter.Annotation{Scanner: s.scanner, Know: s.know, Annotator: a, Form: s.form, Color: s.color, Only: s.choice(),
-		Tally: &s.tally, Zone: s.zone, Late: s.way.late, Waiting: s.way.waiting, Hidden: s.tellHidden}
+		Tally: &s.tally, Zone: s.zone, Late: s.way.late, Seen: s.way.seen, Waiting: s.way.waiting, Hidden: s.tellHidden}
 	if s.way.hits != nil {
 		w.Hits = s.way.meet
 	}
@@ -322,6 +328,9 @@ func (s *session) close(err error, began time.Time) error {
 	}
 	if e := s.out.Close(); err == nil {
 		err = e
+	}
+	if s.way.stored != nil {
+		s.way.stored.close(s.stats)
 	}
 	if s.tail != nil {
 		if e := s.tail.close(); e != nil {

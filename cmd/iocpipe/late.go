@@ -80,28 +80,33 @@ type lateWay struct {
 	waiting *filter.Waiting // nil unless events wait
 	hits    *sinks.Hits     // nil without --hits
 	follow  *output         // nil unless follow-up records are written
+	stored  *storedWay      // nil unless documents are stored
+	seen    *filter.Late    // what passed unknown to a store; nil without one
 
 	annotator *annotate.Annotator // for follow-up records; used by answer, one call at a time
 	answers   chan lookup.Answer
 	done      chan struct{}
 }
 
-// newLateWay prepares what the flags ask for.
-func (f *lateFlags) newLateWay(out *output, maxRelated int, tell func(error)) (*lateWay, error) {
+// newLateWay prepares what the flags ask for. stores says that late verdicts go to stored documents, too.
+func (f *lateFlags) newLateWay(out *output, maxRelated int, stores bool, tellHits func(error)) (*lateWay, error) {
 	w := &lateWay{answers: make(chan lookup.Answer, 256), done: make(chan struct{}), annotator: annotate.New()}
 	w.annotator.MaxRelated = maxRelated
 	if f.late == "follow" {
 		w.follow = out
 	}
 	if f.hits != "" {
-		hits, err := sinks.OpenHits(f.hits, isURL(f.hits), tell)
+		hits, err := sinks.OpenHits(f.hits, isURL(f.hits), tellHits)
 		if err != nil {
 			return nil, fmt.Errorf("--hits: %w", err)
 		}
 		w.hits = hits
 	}
-	if w.follow != nil || w.hits != nil {
+	if w.follow != nil || w.hits != nil || stores {
 		w.late = filter.NewLate()
+	}
+	if stores {
+		w.seen = filter.NewLate()
 	}
 	go w.run()
 	return w, nil
@@ -131,12 +136,7 @@ func (w *lateWay) run() {
 	defer close(w.done)
 	for a := range w.answers {
 		for _, v := range w.late.Answered(a, w.know) {
-			for _, hit := range v.Hits() {
-				w.meet(hit)
-			}
-			if w.hits != nil && v.Finding.Verdict == intel.Malicious {
-				w.hits.Lose(v.Unmet)
-			}
+			w.tell(v)
 			if w.follow != nil {
 				w.follow.Insert(filter.AppendFollowUp(nil, w.annotator, v, time.Now()))
 			}
@@ -144,19 +144,44 @@ func (w *lateWay) run() {
 	}
 }
 
-// meet hands a hit to the sink.
-func (w *lateWay) meet(h filter.Hit) {
-	if w.hits == nil {
+// tell tells of a late verdict.
+func (w *lateWay) tell(v filter.LateVerdict) {
+	for _, hit := range v.Hits() {
+		w.meet(hit)
+	}
+	if w.hits != nil && v.Finding.Verdict == intel.Malicious {
+		w.hits.Lose(v.Unmet)
+	}
+	if w.stored != nil {
+		w.stored.tell(v)
+	}
+}
+
+// review tells of what local intelligence that is new calls malicious, of what has passed.
+func (w *lateWay) review() {
+	if w.seen == nil {
 		return
 	}
+	for _, v := range w.seen.Reviewed(w.know) {
+		w.tell(v)
+	}
+}
+
+// meet hands a hit to the sink.
+func (w *lateWay) meet(h filter.Hit) {
+	if w.hits != nil {
+		w.hits.Meet(sinkHit(h))
+	}
+}
+
+func sinkHit(h filter.Hit) sinks.Hit {
 	place := func(p filter.Place) sinks.Place {
 		if p.File == "-" {
 			p.File = ""
 		}
 		return sinks.Place{Time: p.Time.UTC(), File: strings.Clone(p.File), Line: p.Line}
 	}
-	w.hits.Meet(sinks.Hit{Key: h.Key, Verdict: h.Finding.Verdict, Source: h.Finding.Source, Host: h.Host,
-		Events: h.Events, First: place(h.First), Last: place(h.Last), Late: h.Late})
+	return sinks.Hit{Key: h.Key, Finding: h.Finding, Host: h.Host, Events: h.Events, First: place(h.First), Last: place(h.Last), Late: h.Late}
 }
 
 // drainAll goes on asking for what was seen until nothing waits or is in flight, the time is over, or ctx is done.

@@ -100,7 +100,7 @@ func newRootCommand(con console, told *results) *cobra.Command {
 	named.Short = "Annotate lines: what iocpipe does without a command"
 	root.AddCommand(named, newExtractCommand(con), newLookupCommand(tell), newVoteCommand(tell), newExplainCommand(tell),
 		newVerifyCommand(tell), newPlanCommand(tell), newCacheCommand(tell),
-		newAskingCommand(tell), newIntelCommand(tell), newAllowCommand(tell), newReplayCommand(tell), newConfigCommand(tell), newCompletionCommand(tell),
+		newAskingCommand(tell), newIntelCommand(tell), newAllowCommand(tell), newReplayCommand(tell), newEnrichIndexCommand(tell), newConfigCommand(tell), newCompletionCommand(tell),
 		newVersionCommand(tell))
 	cobra.AddTemplateFunc("wrapped", flagUsages)
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".LocalFlags.FlagUsages | trimTrailingWhitespaces", "wrapped .LocalFlags"))

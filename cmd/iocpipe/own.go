@@ -41,6 +41,8 @@ type own struct {
 
 	stale   map[string]bool // feeds of whose age was warned
 	allowed int             // by the host's store, when that was looked at last: allowances expire
+
+	renewed func() // is called when something was read again, and once more a while after; may be nil
 }
 
 // The parts that are read again each by itself.
@@ -136,6 +138,7 @@ func (o *own) watch(ctx context.Context, again <-chan os.Signal) {
 	tick := time.NewTicker(noticeEvery)
 	defer tick.Stop()
 	o.warnOfAge()
+	settled := true // renewed has been called since the last event passed that may have missed a change
 	for {
 		select {
 		case <-ctx.Done():
@@ -148,12 +151,16 @@ func (o *own) watch(ctx context.Context, again <-chan os.Signal) {
 			o.complain(storePart, []error{fmt.Errorf("local store: %w", err)})
 		}
 		o.warnOfAge()
-		if o.unchanged() {
-			continue
+		changed := !o.unchanged()
+		if changed {
+			if err := o.load(); err != nil {
+				o.stream.complain(err)
+			}
 		}
-		if err := o.load(); err != nil {
-			o.stream.complain(err)
+		if o.renewed != nil && (changed || !settled) {
+			o.renewed()
 		}
+		settled = !changed
 	}
 }
 
