@@ -15,13 +15,14 @@ import (
 var mayImport = map[string][]string{
 	"cmd/iocpipe":        {"..."},
 	"extract":            {},
+	"httpclient":         {},
 	"intel":              {"extract"},
 	"intel/local":        {"extract", "intel"},
 	"intel/local/export": {"extract", "intel"},
-	"intel/local/feed":   {"intel"},
+	"intel/local/feed":   {"intel", "httpclient"},
 
 	"cache":           {"extract", "intel"},
-	"lookup":          {"extract", "intel", "cache"},
+	"lookup":          {"extract", "intel", "cache", "httpclient"},
 	"filter":          {"extract", "intel", "cache", "lookup"},
 	"filter/annotate": {"extract", "intel"},
 	"filter/source":   {},

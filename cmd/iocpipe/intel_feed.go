@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"iocpipe/filter/annotate"
+	"iocpipe/httpclient"
 	"iocpipe/intel/local/feed"
 	"iocpipe/intel/local/format"
 )
@@ -149,7 +150,7 @@ func (f *feedFlags) apply(added *feed.Feed) error {
 	added.KeyEnv, added.KeyHeader = cmp.Or(f.keyEnv, added.KeyEnv), cmp.Or(f.keyHeader, added.KeyHeader)
 	added.InsecureHTTP = f.insecureHTTP
 	switch err := added.Validate(); {
-	case errors.Is(err, feed.ErrPlainHTTP):
+	case errors.Is(err, httpclient.ErrPlainHTTP):
 		return usagef("intel feed add: %v; --insecure-http allows it", err)
 	case err != nil:
 		return usagef("intel feed add: %v", err)

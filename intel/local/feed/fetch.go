@@ -3,8 +3,6 @@ package feed
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -23,6 +21,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"iocpipe/httpclient"
 )
 
 const (
@@ -80,54 +80,16 @@ type fetcher struct {
 }
 
 func newFetcher(opt Options, dir string) (*fetcher, error) {
-	t := http.DefaultTransport.(*http.Transport).Clone()
+	t, err := httpclient.NewTransport(opt.Proxy, opt.CAFile)
+	if err != nil {
+		return nil, err
+	}
 	t.DialContext = (&net.Dialer{Timeout: opt.ConnectTimeout, KeepAlive: 30 * time.Second}).DialContext
 	t.TLSHandshakeTimeout = opt.ConnectTimeout
 	t.ResponseHeaderTimeout = opt.HeaderTimeout
 	t.MaxResponseHeaderBytes = maxHeader
 	t.DisableCompression = true // it is undone here, where both sizes are bounded
-	if opt.Proxy != "" {
-		proxy, err := parseProxy(opt.Proxy)
-		if err != nil {
-			return nil, fmt.Errorf("proxy: %w", err)
-		}
-		t.Proxy = http.ProxyURL(proxy)
-	}
-	if opt.CAFile != "" {
-		roots, err := readRoots(opt.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("CA file: %w", err)
-		}
-		t.TLSClientConfig = &tls.Config{RootCAs: roots}
-	}
 	return &fetcher{Options: opt, transport: t, dir: dir}, nil
-}
-
-func parseProxy(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err == nil && u.Hostname() != "" {
-		switch u.Scheme {
-		case "http", "https", "socks5", "socks5h":
-			return u, nil
-		}
-	}
-	return nil, errors.New("not of the form http(s)://host[:port] or socks5(h)://host[:port]")
-}
-
-// readRoots returns the system's certificates and those in file.
-func readRoots(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil { // a system without any: those of the file still count
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: no certificate in PEM form", file)
-	}
-	return roots, nil
 }
 
 // fetch copies what f says now. The content is never nil: what it holds of the server's wishes counts even with an error.
@@ -354,7 +316,7 @@ func (d *download) ask(ctx context.Context, target string, known validators) (*h
 // the header, the URL and the Referer; and nobody outside can have this host ask its own network.
 func (d *download) checkRedirect(req *http.Request, via []*http.Request) error {
 	first, last := via[0].URL, via[len(via)-1].URL
-	secure := req.URL.Scheme == "https"
+	secure, near := req.URL.Scheme == "https", httpclient.IsLocal(req.URL.Hostname())
 	switch {
 	case len(via) > maxRedirects:
 		return fmt.Errorf("more than %d redirects", maxRedirects)
@@ -362,10 +324,10 @@ func (d *download) checkRedirect(req *http.Request, via []*http.Request) error {
 		return errors.New("a redirect with a user or password")
 	case !secure && last.Scheme == "https":
 		return fmt.Errorf("a redirect from https to %s on %s", req.URL.Scheme, req.URL.Host)
-	case isLocal(req.URL.Hostname()) && !isLocal(first.Hostname()):
+	case near && !httpclient.IsLocal(first.Hostname()):
 		return fmt.Errorf("a redirect from a public host into a private network, to %s", req.URL.Host)
-	case !secure && !isLocal(req.URL.Hostname()) && !d.feed.InsecureHTTP:
-		return fmt.Errorf("a redirect: %w %s", ErrPlainHTTP, req.URL.Host)
+	case !secure && !near && !d.feed.InsecureHTTP:
+		return fmt.Errorf("a redirect: %w %s", httpclient.ErrPlainHTTP, req.URL.Host)
 	}
 	req.Header.Del("Referer") // which may hold the key
 	if req.URL.Host != first.Host {
@@ -377,9 +339,8 @@ func (d *download) checkRedirect(req *http.Request, via []*http.Request) error {
 // statusError says what a status other than 200 means, and takes down when the server wants to be asked again.
 func (d *download) statusError(resp *http.Response) error {
 	now := d.Now()
-	until := retryAfter(resp.Header.Get("Retry-After"), now)
-	if until.After(now) {
-		d.content.retryAfter = until
+	if pause := httpclient.RetryAfter(resp.Header, now, maxRetryAfter); pause > 0 {
+		d.content.retryAfter = now.Add(pause)
 	}
 	code := resp.StatusCode
 	text := strings.TrimSpace(fmt.Sprintf("%d %s", code, http.StatusText(code)))
@@ -390,24 +351,9 @@ func (d *download) statusError(resp *http.Response) error {
 		}
 		return fmt.Errorf("%s: the key in %s is not accepted", text, d.feed.KeyEnv)
 	case !d.content.retryAfter.IsZero():
-		return fmt.Errorf("%s, not before %s", text, until.UTC().Format(time.RFC3339))
+		return fmt.Errorf("%s, not before %s", text, d.content.retryAfter.UTC().Format(time.RFC3339))
 	}
 	return errors.New(text)
-}
-
-// retryAfter reads the header of that name, seconds or a date (RFC 9110, section 10.2.3); zero if it is neither.
-func retryAfter(value string, now time.Time) time.Time {
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return now.Add(min(time.Duration(seconds)*time.Second, maxRetryAfter))
-	}
-	when, err := http.ParseTime(value)
-	if err != nil {
-		return time.Time{}
-	}
-	if limit := now.Add(maxRetryAfter); when.After(limit) {
-		return limit
-	}
-	return when
 }
 
 // decode keeps r without the Content-Encoding that the server added.
