@@ -217,7 +217,7 @@ func (e *explainer) queue(key extract.Key, asked bool) {
 	}
 	if asked && !waits && len(queues) > 0 {
 		fmt.Fprintf(e.con.stdout, "    does not wait in the %d running processes, or behind place %s · %s others do; %s left unasked when a table was full\n",
-			len(queues), thousands(queueLines), thousands(int64(others)), thousands(int64(evicted)))
+			len(queues), thousands(queueLines), thousands(others), thousands(evicted))
 	}
 }
 

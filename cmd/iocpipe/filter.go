@@ -412,7 +412,7 @@ func askedAndLeft(know *filter.Knowledge) (asked, left int64) {
 }
 
 // thousands formats n with commas.
-func thousands(n int64) string {
+func thousands[N int | int64 | uint64](n N) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + "," + s[i:]

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +26,7 @@ func newIntelFeedCommand(con console) *cobra.Command {
 		Args:  noSuchCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return usagef("intel feed: say add, rm or ls") },
 	}
-	cmd.AddCommand(newFeedAddCommand(con), newFeedRemoveCommand(con), newFeedListCommand(con))
+	cmd.AddCommand(newFeedAddCommand(con), newFeedRemoveCommand(), newFeedListCommand(con))
 	return cmd
 }
 
@@ -90,7 +89,7 @@ func (f *feedFlags) run(cmd *cobra.Command, con console, args []string) error {
 	if err := makeFolder(store); err != nil {
 		return err
 	}
-	err = feed.Change(background(cmd), registryPath(store), func(r *feed.Registry) error {
+	err = feed.Change(cmd.Context(), registryPath(store), func(r *feed.Registry) error {
 		for i := range feeds {
 			if _, err := r.Add(feeds[i]); err != nil {
 				return usagef("intel feed add: %v", err)
@@ -158,7 +157,7 @@ func (f *feedFlags) apply(added *feed.Feed) error {
 	return nil
 }
 
-func newFeedRemoveCommand(con console) *cobra.Command {
+func newFeedRemoveCommand() *cobra.Command {
 	var flags storeFlags
 	cmd := &cobra.Command{
 		Use:   "rm NAME…",
@@ -169,7 +168,7 @@ func newFeedRemoveCommand(con console) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return feed.Change(background(cmd), registryPath(store), func(r *feed.Registry) error {
+			return feed.Change(cmd.Context(), registryPath(store), func(r *feed.Registry) error {
 				for _, name := range names {
 					if err := r.Remove(name); err != nil {
 						return exitError{exitFailed, "intel feed rm: " + err.Error()}
@@ -248,7 +247,7 @@ func listFeeds(con console, r feed.Registry, asJSON bool, now time.Time) error {
 			}
 			continue
 		}
-		fmt.Fprintf(table, "%s\t%s entries\t%s\t%s\t%s\t%s\n", f.Name, thousands(int64(f.Entries)), ageWords(ages[i]),
+		fmt.Fprintf(table, "%s\t%s entries\t%s\t%s\t%s\t%s\n", f.Name, thousands(f.Entries), ageWords(ages[i]),
 			dueWords(f.Due(), now), stateWords(f, ages[i]), annotate.Safe(f.From))
 	}
 	return table.Flush()
@@ -278,12 +277,4 @@ func stateWords(f feed.Feed, a feed.Age) string {
 		return "new"
 	}
 	return "ok"
-}
-
-// background is cmd's context, which is none in a test of its own.
-func background(cmd *cobra.Command) context.Context {
-	if ctx := cmd.Context(); ctx != nil {
-		return ctx
-	}
-	return context.Background()
 }

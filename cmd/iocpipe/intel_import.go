@@ -284,13 +284,13 @@ func (l *importing) tell(r local.Result) {
 	w := l.con.stdout
 	isNew := r.Taken - r.Unchanged - r.Replaced
 	fmt.Fprintf(w, "%s (%s): %s taken: %s new, %s replaced, %s unchanged", annotate.Safe(r.Source), l.source.Kind,
-		count(r.Taken), count(isNew), count(r.Replaced), count(r.Unchanged))
+		thousands(r.Taken), thousands(isNew), thousands(r.Replaced), thousands(r.Unchanged))
 	for _, part := range []struct {
 		n    int
 		what string
 	}{{r.Dropped, "no longer listed"}, {r.Expired, "expired"}, {r.Duplicate, "listed twice"}, {r.Excess, "too many of one"}, {l.source.Refused, "refused"}} {
 		if part.n > 0 {
-			fmt.Fprintf(w, " · %s %s", count(part.n), part.what)
+			fmt.Fprintf(w, " · %s %s", thousands(part.n), part.what)
 		}
 	}
 	fmt.Fprintln(w)
@@ -298,8 +298,6 @@ func (l *importing) tell(r local.Result) {
 		fmt.Fprintf(l.con.stderr, "iocpipe: %s: refused %s\n", annotate.Safe(r.Source), annotate.Safe(sample))
 	}
 	if more := l.faults - len(l.told); more > 0 {
-		fmt.Fprintf(l.con.stderr, "iocpipe: %s: refused %s more; iocpipe intel ls --refused\n", annotate.Safe(r.Source), count(more))
+		fmt.Fprintf(l.con.stderr, "iocpipe: %s: refused %s more; iocpipe intel ls --refused\n", annotate.Safe(r.Source), thousands(more))
 	}
 }
-
-func count(n int) string { return thousands(int64(n)) }

@@ -85,7 +85,7 @@ func (f *updateFlags) run(cmd *cobra.Command, con console) error {
 	if err := f.validate(); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(background(cmd), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := f.awaitJitter(ctx, registryPath(store)); err != nil {
 		return err
@@ -154,7 +154,7 @@ func heldWords(f feed.Feed) string {
 	if f.Good.IsZero() {
 		return "nothing has come of it yet"
 	}
-	return fmt.Sprintf("the %s entries of %s stay in use", thousands(int64(f.Entries)), f.Good.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("the %s entries of %s stay in use", thousands(f.Entries), f.Good.UTC().Format(time.RFC3339))
 }
 
 // updateWords says in one line what became of the feeds.
@@ -165,10 +165,10 @@ func updateWords(results []feed.Result, now time.Time) string {
 	for _, r := range results {
 		switch r.Outcome {
 		case feed.Updated:
-			parts = append(parts, r.Feed.Name+" "+thousands(int64(r.Feed.Entries)))
+			parts = append(parts, r.Feed.Name+" "+thousands(r.Feed.Entries))
 			refused += r.Feed.Refused
 		case feed.Unchanged:
-			parts = append(parts, r.Feed.Name+" "+thousands(int64(r.Feed.Entries))+" unchanged")
+			parts = append(parts, r.Feed.Name+" "+thousands(r.Feed.Entries)+" unchanged")
 		case feed.Failed:
 			parts = append(parts, r.Feed.Name+" failed")
 		case feed.NotDue:
@@ -183,7 +183,7 @@ func updateWords(results []feed.Result, now time.Time) string {
 		return fmt.Sprintf("nothing is due · next is %s in %s", next.Feed.Name, feed.Rounded(max(next.Next.Sub(now), 0)))
 	}
 	if refused > 0 {
-		parts = append(parts, fmt.Sprintf("refused %s (intel ls --refused)", thousands(int64(refused))))
+		parts = append(parts, fmt.Sprintf("refused %s (intel ls --refused)", thousands(refused)))
 	}
 	return strings.Join(parts, " · ")
 }
