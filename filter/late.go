@@ -149,7 +149,7 @@ func AppendFollowUp(dst []byte, a *annotate.Annotator, v LateVerdict, now time.T
 	bare = strconv.AppendInt(bare, v.Events, 10)
 	bare = append(bare, `,"indicator":`...)
 	from := len(bare) + 1
-	bare = appendJSON(bare, v.Key.Value)
+	bare = annotate.AppendString(bare, v.Key.Value)
 	to := len(bare) - 1
 	bare = append(bare, `,"first":`...)
 	bare = appendPlace(bare, v.First)
@@ -167,7 +167,7 @@ func appendPlace(dst []byte, p Place) []byte {
 	dst = append(dst, '"')
 	if p.File != "" {
 		dst = append(dst, `,"file":`...)
-		dst = appendJSON(dst, p.File)
+		dst = annotate.AppendString(dst, p.File)
 	}
 	dst = append(dst, `,"line":`...)
 	dst = strconv.AppendInt(dst, p.Line, 10)

@@ -248,12 +248,12 @@ func appendLookup(dst []byte, key extract.Key, found intel.Finding, at time.Time
 	dst = intel.AppendReport(dst, key, report)
 	dst = dst[:len(dst)-1]
 	dst = append(dst, `,"source":`...)
-	dst = strconv.AppendQuote(dst, annotate.Safe(found.Source))
+	dst = annotate.AppendString(dst, annotate.Safe(found.Source))
 	if found.Verdict == intel.Related {
 		dst = append(dst, `,"via":`...)
-		dst = strconv.AppendQuote(dst, annotate.Safe(found.Via.Value))
+		dst = annotate.AppendString(dst, annotate.Safe(found.Via.Value))
 		dst = append(dst, `,"relation":`...)
-		dst = strconv.AppendQuote(dst, found.Relation)
+		dst = annotate.AppendString(dst, found.Relation)
 	}
 	dst = append(dst, `,"fetched_at":"`...)
 	dst = at.UTC().AppendFormat(dst, time.RFC3339)
