@@ -58,7 +58,9 @@ type goPackage struct {
 
 func goList(t *testing.T) (packages []goPackage) {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...").Output()
+	list := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	list.Stderr = t.Output()
+	out, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
 	}

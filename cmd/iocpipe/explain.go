@@ -74,8 +74,7 @@ func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explaine
 	if err != nil {
 		return nil, err
 	}
-	s := newStream(con, inputFlags{})
-	mine := &own{paths: paths, store: sources.path(), must: sources.store != "", scan: scan, know: know, stream: s}
+	mine := sources.own(paths, scan, know, newStream(con, inputFlags{}))
 	if err := mine.load(); err != nil {
 		return nil, err
 	}

@@ -189,7 +189,7 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 		return nil, err
 	}
 	s.way.attach(s.know, &f.late)
-	s.mine = &own{paths: paths, store: f.sources.path(), must: f.sources.store != "", scan: &f.scan, know: s.know, stream: s.stream}
+	s.mine = f.sources.own(paths, &f.scan, s.know, s.stream)
 	if err := s.mine.load(); err != nil {
 		return nil, err
 	}
