@@ -90,9 +90,6 @@ func NewSolo(limit rate.Limit, burst int, alone func() bool) *Solo {
 func (s *Solo) Delay(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.mine && !now.Before(s.lookAt) {
-		s.look(now)
-	}
 	return max(s.Bucket.Delay(now), s.lookAt.Sub(now))
 }
 
@@ -107,7 +104,8 @@ func (s *Solo) look(now time.Time) {
 	s.limiter.SetBurstAt(now, burst)
 }
 
-// Take takes a token, if there is one and the process is alone.
+// Take takes a token, if there is one and the process is alone. It is here, and not in Delay, that this is found out: who
+// has no question does not keep others from asking.
 func (s *Solo) Take(key extract.Key, now time.Time) cache.Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
