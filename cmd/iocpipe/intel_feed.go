@@ -72,7 +72,7 @@ Nothing is fetched: intel update does that.
 // someArgs refuses an empty list of arguments.
 func someArgs(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
-		return usagef("%s: what? %s", cmd.CommandPath(), cmd.UseLine())
+		return usagef("%s: nothing is named; usage: %s", cmd.CommandPath(), cmd.UseLine())
 	}
 	return nil
 }

@@ -117,8 +117,8 @@ var (
 
 // take takes the values of an indicator.
 func (b *bundle) take(d *jsonReader) error {
-	v, err := d.value()
-	if err = b.refuseBad(err); err != nil || v == nil || textOf(v.Get("type")) != "indicator" {
+	v, err := b.usableValue(d)
+	if v == nil || textOf(v.Get("type")) != "indicator" {
 		return err
 	}
 	name := textOf(v.Get("name"))
