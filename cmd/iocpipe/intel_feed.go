@@ -69,14 +69,6 @@ Nothing is fetched: intel update does that.
 	return cmd
 }
 
-// someArgs refuses an empty list of arguments.
-func someArgs(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return usagef("%s: nothing is named; usage: %s", cmd.CommandPath(), cmd.UseLine())
-	}
-	return nil
-}
-
 func (f *feedFlags) run(cmd *cobra.Command, con console, args []string) error {
 	store, err := f.store.settled(cmd)
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,18 +71,43 @@ func (f *importFlags) run(con console, path string, sources []string) error {
 	if err := makeFolder(path); err != nil {
 		return err
 	}
-	bar := newFeedBar(con)
+	bar := newProgress(con, "reading")
 	defer bar.finish()
+	stdin := func() io.Reader { return con.stdin }
 	var lists []*importing
 	for _, source := range sources {
 		for file, err := range filesOf(source) {
 			if err != nil {
 				return fmt.Errorf("intel import: %w", err)
 			}
-			lists = f.add(lists, file, importing{con: con, opt: opt, bar: bar, strict: f.strict, expires: time.Duration(f.expires)})
+			lists = f.add(lists, file, importing{con: con, opt: opt, bar: bar, stdin: stdin, strict: f.strict, expires: time.Duration(f.expires)})
+		}
+	}
+	if len(lists) > 1 && slices.Contains(sources, "-") {
+		kept, err := spool(con.stdin)
+		if err != nil {
+			return fmt.Errorf("intel import: standard input: %w", err)
+		}
+		defer kept.Close()
+		for _, l := range lists {
+			l.stdin = func() io.Reader { return io.NewSectionReader(kept, 0, math.MaxInt64) }
 		}
 	}
 	return importAll(con, path, lists)
+}
+
+// spool copies r to a file without a name: the sources are read again when one of them is no good.
+func spool(r io.Reader) (*os.File, error) {
+	file, err := os.CreateTemp("", "iocpipe-*.list")
+	if err != nil {
+		return nil, err
+	}
+	_ = os.Remove(file.Name()) // where that is not possible while it is open, the system clears it up
+	if _, err := io.Copy(file, r); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
 }
 
 // filesOf yields the files of one SOURCE; - is standard input.
@@ -116,7 +142,8 @@ type importing struct {
 	con     console
 	opt     format.Options
 	files   []string
-	bar     *feedBar
+	bar     *progress
+	stdin   func() io.Reader // from its beginning
 	strict  bool
 	expires time.Duration
 
@@ -255,7 +282,7 @@ func (l *importing) expiring(e intel.Entry) intel.Entry {
 // open opens a file, with the eye of a person on a terminal on how far it is read.
 func (l *importing) open(file string) (io.ReadCloser, error) {
 	if file == "-" {
-		return io.NopCloser(l.con.stdin), nil
+		return io.NopCloser(l.stdin()), nil
 	}
 	f, err := os.Open(file)
 	if err != nil {
@@ -269,7 +296,7 @@ type watched struct {
 	*os.File
 	name string
 	done int64
-	bar  *feedBar
+	bar  *progress
 }
 
 func (w *watched) Read(p []byte) (int, error) {

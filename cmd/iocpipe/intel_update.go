@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -11,11 +10,9 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"iocpipe/filter/annotate"
@@ -90,7 +87,7 @@ func (f *updateFlags) run(cmd *cobra.Command, con console) error {
 	if err := f.awaitJitter(ctx, registryPath(store)); err != nil {
 		return err
 	}
-	bar := newFeedBar(con)
+	bar := newProgress(con, "fetching")
 	opt := f.options
 	opt.UserAgent = "iocpipe/" + version()
 	opt.Formats, opt.Store, opt.Holds = feedFormats(), feedStore(store), heldSources(store)
@@ -209,40 +206,4 @@ func printResults(con console, results []feed.Result) error {
 		}
 	}
 	return nil
-}
-
-// A feedBar shows on a terminal how much has come of all feeds together.
-type feedBar struct {
-	mu   sync.Mutex
-	bar  *progressbar.ProgressBar // nil where there is no terminal
-	done map[string]int64         // by feed
-}
-
-func newFeedBar(con console) *feedBar {
-	b := &feedBar{done: make(map[string]int64)}
-	if isTerminal(con.stderr) && os.Getenv("TERM") != "dumb" {
-		b.bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(con.stderr), progressbar.OptionShowBytes(true),
-			progressbar.OptionSetDescription("fetching"), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
-	}
-	return b
-}
-
-func (b *feedBar) add(name string, done, _ int64) {
-	if b.bar == nil {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	more := done - b.done[name]
-	if more < 0 { // a next page, or file
-		more = done
-	}
-	b.done[name] = done
-	_ = b.bar.Add64(more) // what a terminal does not show is no loss
-}
-
-func (b *feedBar) finish() {
-	if b.bar != nil {
-		_ = errors.Join(b.bar.Finish(), b.bar.Exit())
-	}
 }
