@@ -18,8 +18,8 @@ import (
 // forgotten first. It is well over the number that can wait for a question.
 const maxPassed = 1 << 16
 
-// maxMeetings is how many meetings are remembered for each, and maxAllMeetings for all of them, some 30 MB: whoever met it
-// is to be told of.
+// maxMeetings is how many meetings are remembered for each, and maxAllMeetings for all of them, some 30 MB: whoever met
+// it is to be told of.
 const maxMeetings, maxAllMeetings = 256, 1 << 18
 
 // A Late remembers which events passed before an answer about their indicators came, so that it reaches them still.

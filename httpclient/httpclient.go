@@ -94,8 +94,8 @@ func readRoots(file string) (*x509.CertPool, error) {
 }
 
 // RetryAfter returns how long from now the sender of header does not want to be asked, by its Retry-After: seconds, or an
-// HTTP date (RFC 9110, section 10.2.3). It is 0 for what is neither or already over, and at most limit: a slip in a header
-// must not silence anything for good.
+// HTTP date (RFC 9110, section 10.2.3). It is 0 for what is neither or already over, and at most limit: a slip in a
+// header must not silence anything for good.
 func RetryAfter(header http.Header, now time.Time, limit time.Duration) time.Duration {
 	value := strings.TrimSpace(header.Get("Retry-After"))
 	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {

@@ -28,8 +28,9 @@ type Budget interface {
 	Done(key extract.Key, outcome string, now time.Time)
 }
 
-// A Bucket is the budget of one source within one process: tokens come at a steady rate, up to a burst, and each request costs one. It is
-// full at first. Unlike [rate.Limiter.Wait] it lets the question be chosen only when the token is there.
+// A Bucket is the budget of one source within one process: tokens come at a steady rate, up to a burst, and each
+// request costs one. It is full at first. Unlike [rate.Limiter.Wait] it lets the question be chosen only when the token
+// is there.
 type Bucket struct{ limiter *rate.Limiter }
 
 // NewBucket returns a full bucket for limit requests per second.

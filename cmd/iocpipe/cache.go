@@ -71,11 +71,7 @@ func stateCommand(use, short string, args cobra.PositionalArgs, run func(context
 				return err
 			}
 			defer func() { err = errors.Join(err, state.Close()) }()
-			ctx := cmd.Context()
-			if ctx == nil {
-				ctx = context.Background()
-			}
-			return run(ctx, state, given)
+			return run(cmd.Context(), state, given)
 		},
 	}
 	cmd.Flags().StringVar(&sources.state, "state", "", "`DIR` of the state, as the filter has it")

@@ -32,7 +32,8 @@ func (r *Registry) Ages(now time.Time) []Age {
 	return ages
 }
 
-// Warning returns a line about a that is stale, without the program's name and the end of line; empty for one that is not.
+// Warning returns a line about a that is stale, without the program's name and the end of line; empty for one that is
+// not.
 func (a Age) Warning() string {
 	if !a.Stale {
 		return ""

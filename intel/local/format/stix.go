@@ -17,7 +17,8 @@ import (
 )
 
 // maxNoted bounds what is noted of a bundle's objects before its indicators are taken: their versions, the names of
-// malware, and what relates them, in bytes. That is a million indicators; of a larger bundle the rest counts as it stands.
+// malware, and what relates them, in bytes. That is a million indicators; of a larger bundle the rest counts as it
+// stands.
 const maxNoted = 64 << 20
 
 // redMarkings are the marking definitions of TLP:RED, version 1 and 2.
