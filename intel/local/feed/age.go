@@ -48,7 +48,7 @@ func (a Age) Warning() string {
 	return fmt.Sprintf("feed %s is %s old, more than %s; %s", a.Name, Rounded(a.Age), Duration(a.Limit), why)
 }
 
-// Rounded returns d in the one or two units that matter: 40s, 12m, 3h, 2d.
+// Rounded returns d, rounded down, in the unit that matters: 40s, 12m, 3h, 2d.
 func Rounded(d time.Duration) string {
 	switch {
 	case d < time.Minute:
