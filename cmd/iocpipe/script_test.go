@@ -41,12 +41,12 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ROOT", root)
-			env.Setenv("HOME", filepath.Join(env.WorkDir, "home")) // testscript's /no-home is the same for all, and root can make it
-			env.Setenv("IOCPIPE_STATE", "none")                    // scripts about state say so
-			env.Setenv("GORACE", "atexit_sleep_ms=0")              // a second for each program, with -race
+			env.Setenv("IOCPIPE_STATE", "none")       // scripts about state say so
+			env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each program, with -race
 			env.Values[sourceKey{}] = &scriptSource{t: env.T().(testing.TB)}
 			env.Values[pipeKey{}] = new(pipe)
 			env.Values[publisherKey{}] = &publisher{t: env.T().(testing.TB)}
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home")) // testscript's /no-home is one for all, and root can make it
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
