@@ -21,7 +21,8 @@ func TestDefangedCheaply(t *testing.T) {
 		}
 	}
 	runtime.ReadMemStats(&after)
-	if each := (after.TotalAlloc - before.TotalAlloc) / values; each > 2000 {
+	// A scanner takes 40 KB; the race detector makes pools forget a quarter of what they hold.
+	if each := (after.TotalAlloc - before.TotalAlloc) / values; each > 20_000 {
 		t.Errorf("a value took %d bytes", each)
 	}
 }
