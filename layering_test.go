@@ -37,12 +37,14 @@ var mayImport = map[string][]string{
 	// Only tests import it, as any test may import anything.
 	"lookup/lookuptest": {"..."},
 	"cache/cachetest":   {"..."},
+
+	"sinks/elastic/elastictest": {"..."},
 }
 
 // thirdParty are the modules that programs of this one may be built from.
 var thirdParty = []string{
 	"github.com/hashicorp/golang-lru/v2", "github.com/klauspost/compress", "github.com/prometheus/client_golang",
-	"github.com/cespare/xxhash/v2", "github.com/google/uuid", "github.com/redis/go-redis/v9", "github.com/elastic/go-elasticsearch",
+	"github.com/cespare/xxhash/v2", "github.com/fsnotify/fsnotify", "github.com/google/uuid", "github.com/redis/go-redis/v9", "github.com/elastic/go-elasticsearch",
 	"github.com/schollz/progressbar/v3", "github.com/spf13/cobra",
 	"github.com/spf13/pflag", "github.com/valyala/fastjson", "go.yaml.in/yaml/v3", "golang.org/x", "modernc.org/sqlite",
 }

@@ -18,9 +18,10 @@ type Form uint8
 
 // The forms.
 const (
-	Text   Form = iota // every line keeps its shape: a JSON event stays JSON, a text line stays text
-	NDJSON             // text lines are wrapped in a JSON object
-	Pretty             // for people: coloured in place, explained beneath
+	Text    Form = iota // every line keeps its shape: a JSON event stays JSON, a text line stays text
+	NDJSON              // text lines are wrapped in a JSON object
+	Pretty              // for people: coloured in place, explained beneath
+	Indexed             // as documents of an index, see Documents
 )
 
 // An Only says which lines leave at all.
@@ -43,6 +44,8 @@ type Annotation struct {
 	Only      Only
 	Color     bool
 	Tally     *Tally
+	Documents *Documents     // for the form Indexed
+	Zone      *time.Location // of times that lines state without one; nil is UTC
 
 	Late    *Late     // remembers what passes unanswered; may be nil
 	Waiting *Waiting  // holds blocks back for answers; may be nil
@@ -56,6 +59,7 @@ type Annotation struct {
 	local   counts
 	parser  fastjson.Parser
 
+	index   indexer
 	wrapper annotate.Wrapper // of the long line at hand
 	wraps   bool             // the long line is wrapped
 	heldCR  bool             // its last piece ended with a CR, which may belong to its ending
@@ -123,6 +127,9 @@ func (a *Annotation) Process(dst []byte, b *Block) []byte {
 	}
 	if a.Waiting != nil {
 		a.await(b)
+	}
+	if a.Form == Indexed {
+		return a.documents(dst, b)
 	}
 	a.local = counts{lines: int64(b.Lines)} // begun anew: await found everything once already
 	now := time.Now()
@@ -192,7 +199,7 @@ func (a *Annotation) find(line []byte, now time.Time) (verdict intel.Verdict, ev
 			}
 			continue
 		}
-		if k.Verdict != intel.NoVerdict {
+		if k.Verdict != intel.NoVerdict || a.Form == Indexed {
 			a.hits = append(a.hits, annotate.Hit{Match: m, Finding: k.Finding})
 			verdict = max(verdict, k.Verdict)
 		}
@@ -262,7 +269,7 @@ func (a *Annotation) tell(line []byte, verdict intel.Verdict, event bool, place 
 		return
 	}
 	if late || a.Hits != nil {
-		place = place.stated(line)
+		place = place.stated(line, a.Zone)
 	}
 	if late {
 		for _, s := range a.unknown {
@@ -342,7 +349,7 @@ func (a *Annotation) appendLine(dst, line []byte, event bool) []byte {
 		dst, _ = a.Annotator.AppendJSON(dst, line, a.hits) // a line that is no event for it leaves as it came
 		return dst
 	case a.Form == NDJSON:
-		return a.Annotator.AppendWrapped(dst, line, a.hits)
+		return a.Annotator.AppendWrapped(dst, nil, line, a.hits)
 	}
 	return a.Annotator.AppendText(dst, line, a.hits)
 }
@@ -363,11 +370,13 @@ func (a *Annotation) long(dst []byte, b *Block) []byte {
 	switch {
 	case a.Only != All:
 		return dst
+	case a.Form == Indexed:
+		return a.longDocument(dst, b)
 	case a.Form != Pretty && !a.wraps:
 		return b.Data
 	}
 	if b.First && a.wraps {
-		dst = a.wrapper.Begin(dst)
+		dst = a.wrapper.Begin(dst, nil)
 	}
 	content, ending := a.cutEnding(b)
 	if a.Form == Pretty {

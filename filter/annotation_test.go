@@ -107,7 +107,7 @@ func passEach(k *Knowledge, form Form, data []byte, maxLine int) (lines []passed
 func longAlone(form Form, line []byte) []byte {
 	if form == NDJSON && (len(line) == 0 || line[0] != '{') {
 		var w annotate.Wrapper
-		return w.End(w.Append(w.Begin(nil), line))
+		return w.End(w.Append(w.Begin(nil, nil), line))
 	}
 	return line
 }

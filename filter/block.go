@@ -19,6 +19,7 @@ type Block struct {
 	Data   []byte // at least one line, and not to be changed; of a long line any number of bytes, none included
 	Lines  int    // that end in Data, the unfinished last one of an input included
 	Name   string // of the input
+	ID     string // of the file behind it, whatever its name; empty unless the source tells
 	Line   int64  // number of the first line within the input, from 1
 	Offset int64  // of Data within the input's content, in bytes
 
@@ -32,6 +33,18 @@ type Block struct {
 	out   []byte        // what leaves: Data or spare
 	feeds int           // line feeds in out
 	done  chan struct{} // told by the worker
+}
+
+// A Position is a place between two lines of an input: how far it was read, or written.
+type Position struct {
+	Name, ID string // as of a [Block]
+	Offset   int64  // of the next byte within the input's content
+	Line     int64  // number of the line that it belongs to, from 1
+}
+
+// end returns the position behind b.
+func (b *Block) end() Position {
+	return Position{b.Name, b.ID, b.Offset + int64(len(b.Data)), b.Line + int64(bytes.Count(b.Data, lineFeed))}
 }
 
 // startsLine reports whether Data begins at the beginning of a line.

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -123,6 +124,9 @@ func checkFollowUp(t *testing.T, v LateVerdict) {
 	if r.Event.Kind != "enrichment" || len(r.Threat.Enrichments) != 1 || r.Iocpipe.Verdict != "malicious" || l.Events != 4 ||
 		l.First.Line != 3 || l.Last.File != "a.log" || r.Timestamp != "2026-11-01T01:00:00.000Z" {
 		t.Errorf("got %s", line)
+	}
+	if c, err := annotate.Compare(strings.NewReader(""), bytes.NewReader(line)); err != nil || !c.OK() || c.FollowUps != 1 {
+		t.Errorf("verify takes it for %+v, %v", c, err)
 	}
 }
 

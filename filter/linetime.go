@@ -29,9 +29,12 @@ var timeForms = []struct {
 	{':', len("02-Jan-2006 15"), "02-Jan-2006 15:04:05", ""},
 }
 
-// LineTime returns the time that a line states, in UTC unless it names a zone. now tells the year of lines that state
+// LineTime returns the time that a line states, in zone, which may be nil for UTC, unless it names another. now tells the year of lines that state
 // none. ok is false when the line states no time in one of the usual forms.
-func LineTime(line []byte, now time.Time) (t time.Time, ok bool) {
+func LineTime(line []byte, now time.Time, zone *time.Location) (t time.Time, ok bool) {
+	if zone == nil {
+		zone = time.UTC
+	}
 	head := line[:min(len(line), timeWithin)]
 	for _, name := range timeNames {
 		if i := bytes.Index(line, name); i >= 0 && line[0] == '{' {
@@ -47,7 +50,7 @@ func LineTime(line []byte, now time.Time) (t time.Time, ok bool) {
 			}
 			from += i + 1
 			if start := from - 1 - form.before; start >= 0 {
-				if t, ok = parseTime(form.layout, form.zone, head[start:]); ok {
+				if t, ok = parseTime(form.layout, form.zone, head[start:], zone); ok {
 					return inYear(t, now), true
 				}
 			}
@@ -57,7 +60,7 @@ func LineTime(line []byte, now time.Time) (t time.Time, ok bool) {
 }
 
 // parseTime reads a time that text begins with. A fraction of a second may follow the seconds, in front of a zone.
-func parseTime(layout, zone string, text []byte) (t time.Time, ok bool) {
+func parseTime(layout, zone string, text []byte, in *time.Location) (t time.Time, ok bool) {
 	if !shaped(layout, text) { // before time.Parse, whose errors cost more than its times
 		return t, false
 	}
@@ -75,7 +78,7 @@ func parseTime(layout, zone string, text []byte) (t time.Time, ok bool) {
 	default:
 		end += len(zone)
 	}
-	t, err := time.Parse(layout+zone, string(text[:end]))
+	t, err := time.ParseInLocation(layout+zone, string(text[:end]), in)
 	return t, err == nil
 }
 

@@ -24,7 +24,7 @@ func TestLineTime(t *testing.T) {
 		{"12:00:00 only a clock", ""},
 		{"build 20260304 done", ""},
 	} {
-		got, ok := LineTime([]byte(c.line), now)
+		got, ok := LineTime([]byte(c.line), now, nil)
 		if c.want == "" {
 			if ok {
 				t.Errorf("%q states no time, and got %v", c.line, got)
@@ -41,7 +41,7 @@ func FuzzLineTime(f *testing.F) {
 	f.Add([]byte("Mar  4 09:15:22 host")) // no year
 	f.Add([]byte(`{"@timestamp":"`))      // the value is cut off
 	f.Fuzz(func(t *testing.T, line []byte) {
-		if got, ok := LineTime(line, time.Unix(1e9, 0)); ok && got.IsZero() {
+		if got, ok := LineTime(line, time.Unix(1e9, 0), nil); ok && got.IsZero() {
 			t.Errorf("the zero time for %q", line)
 		}
 	})
@@ -52,6 +52,6 @@ func BenchmarkLineTime(b *testing.B) {
 	now := time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
-		LineTime(line, now)
+		LineTime(line, now, nil)
 	}
 }

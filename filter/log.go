@@ -79,7 +79,7 @@ type clock struct {
 }
 
 func (c *clock) tell(line []byte, l *Log) time.Duration {
-	t, ok := LineTime(line, l.Now)
+	t, ok := LineTime(line, l.Now, nil)
 	switch {
 	case !ok && c.start.IsZero():
 		c.at += l.Apart

@@ -25,6 +25,13 @@ type Source interface {
 	io.Reader
 }
 
+// A placed Source can go on with an input where it was left.
+type placed interface {
+	// At says where the input that Next went on to stands: what identifies the file under whatever name, and the
+	// offset and the number of the line with which Read begins.
+	At() (id string, offset, line int64)
+}
+
 // A Reader cuts what a [Source] gives into blocks of whole lines as they arrive: it hands on what one Read brought, up
 // to the last line feed, and keeps the rest for the next block. So a line that comes alone leaves at once, and much
 // input leaves in large blocks. Lines end in LF or CRLF; every other byte is content. Each byte is handed on once.
@@ -44,7 +51,7 @@ type Reader struct {
 	// is none. It begins at line and offset of the input called name.
 	buf               []byte
 	start, whole, end int
-	name              string
+	name, id          string
 	line, offset      int64
 
 	long bool  // the bytes to come go on with a long line
@@ -95,9 +102,9 @@ func (r *Reader) Release(b *Block) {
 
 // An answer is what a call to the source brought.
 type answer struct {
-	name string
-	n    int
-	err  error
+	at  Position // of the next input
+	n   int
+	err error
 }
 
 // ask makes a call to the source on a goroutine of its own, so that Stop need not wait for one that blocks. (Deadlines
@@ -120,19 +127,26 @@ func (r *Reader) ask(call func() answer) answer {
 // open goes on to the next input that can be opened. It reports whether there is one.
 func (r *Reader) open() bool {
 	for {
-		a := r.ask(func() answer {
-			name, err := r.src.Next()
-			return answer{name: name, err: err}
-		})
+		a := r.ask(r.next)
 		switch a.err {
 		case nil:
-			r.name, r.line, r.offset, r.over = a.name, 1, 0, nil
+			r.name, r.id, r.line, r.offset, r.over = a.at.Name, a.at.ID, a.at.Line, a.at.Offset, nil
 			return true
 		case io.EOF, errStopped:
 			return false
 		}
 		r.failed(a.err)
 	}
+}
+
+// next goes on to the next input of the source.
+func (r *Reader) next() answer {
+	name, err := r.src.Next()
+	at := Position{Name: name, Line: 1}
+	if src, ok := r.src.(placed); ok && err == nil {
+		at.ID, at.Offset, at.Line = src.At()
+	}
+	return answer{at: at, err: err}
 }
 
 // fill reads once. Only the new bytes are searched for line feeds, so that a line costs the same in whatever portions
@@ -247,7 +261,7 @@ func (r *Reader) cutLong() *Block {
 // take makes a block of the next n bytes.
 func (r *Reader) take(n int) *Block {
 	b := r.blocks.Get().(*Block)
-	b.Name, b.Line, b.Offset = r.name, r.line, r.offset
+	b.Name, b.ID, b.Line, b.Offset = r.name, r.id, r.line, r.offset
 	if n <= smallBlock || r.over == errStopped { // a Read that was left behind may still write to the buffer
 		b.small = append(b.small[:0], r.buf[r.start:r.start+n]...)
 		b.Data = b.small[:n:n]

@@ -10,6 +10,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,6 +33,10 @@ type Options struct {
 	// Long handles the pieces of long lines, one after the other in the order of reading. Without it they leave as
 	// they are.
 	Long Worker
+
+	// Plain, when it is set, appends what leaves in place of a block after a panic; else that is the block as it came. It
+	// is used by one goroutine at a time.
+	Plain func(dst []byte, b *Block) []byte
 
 	// Failed must be set. It is told of inputs that could not be read to their end, and of the first panic of a worker
 	// (a [*PanicError]). It may be called from several goroutines at once.
@@ -62,10 +67,17 @@ func (e *PanicError) Error() string {
 	return fmt.Sprintf("%s: near line %d: not annotated: internal error: %v", e.Name, e.Line, e.Value)
 }
 
+// A Positioner is an output that is told how far the input has come.
+type Positioner interface {
+	// Reached says that everything in front of at has been written, or was not to be: a source that is placed would
+	// go on there.
+	Reached(at Position)
+}
+
 // Run passes what src gives to w, block by block in the order of reading. What w gets in one Write is what one block
 // became, so that it begins with a line but for the pieces of a long one; where the line before lacks its ending, as
 // at the end of a file, a line feed is written between. Nothing is held back: a block is written as soon as it is done
-// and those before it are.
+// and those before it are. A w that is a [Positioner] is told of each.
 //
 // Memory is bounded by 2*Workers+3 blocks, each of 256 KiB or of one line, and what the workers make of them.
 //
@@ -103,8 +115,9 @@ type pipeline struct {
 	opts      Options
 	w         io.Writer
 	panics    atomic.Int64
-	stats     Stats // Lines, Bytes and Long are feed's, LinesOut and BytesOut write's
-	midLine   bool  // the last byte written was no line feed
+	plainMu   sync.Mutex // held while Options.Plain runs
+	stats     Stats      // Lines, Bytes and Long are feed's, LinesOut and BytesOut write's
+	midLine   bool       // the last byte written was no line feed
 }
 
 // drain stops the reading after Options.Drain, unless Run ends before.
@@ -167,12 +180,21 @@ func (p *pipeline) work(work <-chan *Block) error {
 func (p *pipeline) process(w Worker, b *Block) (ok bool) {
 	defer func() {
 		if value := recover(); value != nil {
-			b.leaves(b.Data)
+			b.leaves(p.plain(b))
 			p.panicked(&PanicError{b.Name, b.Line, value, debug.Stack()})
 		}
 	}()
 	b.leaves(w.Process(b.spare[:0], b))
 	return true
+}
+
+func (p *pipeline) plain(b *Block) []byte {
+	if p.opts.Plain == nil {
+		return b.Data
+	}
+	p.plainMu.Lock()
+	defer p.plainMu.Unlock()
+	return p.opts.Plain(nil, b)
 }
 
 // panicked counts; what made one worker panic is likely to come again, so that only the first is reported.
@@ -184,6 +206,7 @@ func (p *pipeline) panicked(err *PanicError) {
 
 // write writes the blocks in their order. Pieces of long lines are handled here, where they come one after the other.
 func (p *pipeline) write(order <-chan *Block) error {
+	output, told := p.w.(Positioner)
 	for b := range order {
 		switch {
 		case !b.Long:
@@ -195,6 +218,9 @@ func (p *pipeline) write(order <-chan *Block) error {
 		}
 		if err := p.writeBlock(b); err != nil {
 			return err
+		}
+		if told && (!b.Long || b.Last) {
+			output.Reached(b.end())
 		}
 		p.reader.Release(b)
 	}

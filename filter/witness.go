@@ -15,8 +15,8 @@ type Place struct {
 }
 
 // stated returns p at the time that line states, if it does.
-func (p Place) stated(line []byte) Place {
-	if t, ok := LineTime(line, p.Time); ok {
+func (p Place) stated(line []byte, zone *time.Location) Place {
+	if t, ok := LineTime(line, p.Time, zone); ok {
 		p.Time = t
 	}
 	return p

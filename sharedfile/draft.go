@@ -34,6 +34,9 @@ func Create(path string, perm fs.FileMode) (*Draft, error) {
 		return nil, err
 	}
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
+	if failed, ok := errors.AsType[*fs.PathError](err); ok {
+		failed.Path = path // the name that a person gave
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -100,7 +100,7 @@ func newAskingLogCommand(con console) *cobra.Command {
 				if outcome == "" {
 					outcome = "no outcome yet"
 				}
-				if _, err := fmt.Fprintf(con.stdout, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", a.At.UTC().Format(time.RFC3339Nano), a.Key.Type,
+				if _, err := fmt.Fprintf(con.stdout, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", a.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"), a.Key.Type,
 					annotate.Safe(a.Key.Value), annotate.Safe(a.Source), a.Owner, annotate.Safe(outcome), a.Took); err != nil {
 					return err
 				}

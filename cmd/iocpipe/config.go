@@ -87,8 +87,8 @@ func setAll(f *pflag.Flag, values []string) error {
 	return nil
 }
 
-// readConfig sets the flags that are not given yet from a YAML file. Flags of the filter that cmd lacks are passed over,
-// so that one file serves every command.
+// readConfig sets the flags that are not given yet from a YAML file. Flags of other commands are passed over, so that
+// one file serves every command.
 func readConfig(cmd *cobra.Command, path string, given map[string]bool) (sources []sourceConfig, err error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -115,7 +115,7 @@ func readConfig(cmd *cobra.Command, path string, given map[string]bool) (sources
 			err = fmt.Errorf("%s is set twice", key.Value)
 		case key.Value == "sources":
 			sources, err = readSources(value)
-		case cmd.Flags().Lookup(key.Value) == nil && cmd.Root().Flags().Lookup(key.Value) != nil:
+		case cmd.Flags().Lookup(key.Value) == nil && isSetting(cmd.Root(), key.Value):
 		default:
 			err = setFromNode(cmd.Flags(), given, key.Value, value)
 		}
@@ -124,6 +124,12 @@ func readConfig(cmd *cobra.Command, path string, given map[string]bool) (sources
 		}
 	}
 	return sources, joinSources(cmd.Flags(), given, sources)
+}
+
+// isSetting reports whether cmd, or a command below it, has a flag of that name which is a setting.
+func isSetting(cmd *cobra.Command, name string) bool {
+	return !isCommand(name) && name != "config" && cmd.Flags().Lookup(name) != nil ||
+		slices.ContainsFunc(cmd.Commands(), func(c *cobra.Command) bool { return isSetting(c, name) })
 }
 
 // joinSources adds the configured sources to --intel and lets what was given go before their settings.
@@ -165,6 +171,9 @@ func readSources(node *yaml.Node) (sources []sourceConfig, err error) {
 		var s sourceConfig
 		if err := entry.Decode(&s); err != nil {
 			return nil, fmt.Errorf("sources: %w", err)
+		}
+		if s.Burst < 0 {
+			return nil, fmt.Errorf("sources: line %d: burst %d: must be at least 1", entry.Line, s.Burst)
 		}
 		if s.Intel == "" {
 			return nil, fmt.Errorf("sources: line %d: intel, which says who is asked, is missing", entry.Line)

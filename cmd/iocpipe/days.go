@@ -11,6 +11,9 @@ import (
 type days time.Duration
 
 func (d *days) String() string {
+	if *d == 0 { // not given
+		return ""
+	}
 	if n := time.Duration(*d) / (24 * time.Hour); n > 0 && time.Duration(*d)%(24*time.Hour) == 0 {
 		return fmt.Sprintf("%dd", n)
 	}

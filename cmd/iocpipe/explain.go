@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"strings"
@@ -37,9 +38,11 @@ indicator and by which rule it was dropped; and for each find, what is known of 
 				return err
 			}
 			if len(args) > 0 {
-				return e.line([]byte(strings.Join(args, " ")))
+				err = e.line([]byte(strings.Join(args, " ")))
+			} else {
+				err = e.lines(con.stdin)
 			}
-			return e.lines(con.stdin)
+			return cmp.Or(err, e.stream.end(nil))
 		},
 	}
 	sources.add(cmd.Flags())
@@ -55,7 +58,8 @@ type explainer struct {
 	know     *filter.Knowledge
 	mine     *local.Store // local intelligence
 	networks []network
-	stateDir string // empty without state
+	stateDir string  // empty without state
+	stream   *stream // what went wrong
 }
 
 func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explainer, error) {
@@ -66,21 +70,22 @@ func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explaine
 	if err != nil {
 		return nil, err
 	}
+	s := newStream(con, inputFlags{})
 	dir, state, err := sources.existingState()
 	if err != nil {
-		return nil, err
+		s.complain(fmt.Errorf("state: %w; what sources answered and what waits is not told", err))
 	}
 	know, err := sources.knowledge(networks, state, nil, nil)
 	if err != nil {
 		return nil, err
 	}
-	mine := sources.own(paths, scan, know, newStream(con, inputFlags{}))
+	mine := sources.own(paths, scan, know, s)
 	if err := mine.load(); err != nil {
 		return nil, err
 	}
 	scanner, err := scan.scanner()
 	scanner.Explain = true
-	return &explainer{con, scanner, know, local.Join(mine.host, mine.lists), networks, dir}, err
+	return &explainer{con, scanner, know, local.Join(mine.host, mine.lists), networks, dir, s}, err
 }
 
 func (e *explainer) lines(r io.Reader) error {
@@ -160,10 +165,10 @@ func (e *explainer) answers(held cache.Held) {
 func (e *explainer) byHand(key extract.Key) {
 	for _, edit := range e.mine.Edits() {
 		did := ""
-		switch list := new(extract.List); {
+		switch {
 		case edit.Kind == local.Removed && edit.Value == key.Value:
 			did = "removed by hand"
-		case edit.Kind == local.Allowed && list.Add(edit.Value) == nil && list.Has(key):
+		case allows(edit, key):
 			did = "allowed by hand as " + annotate.Safe(edit.Value)
 		default:
 			continue
@@ -176,13 +181,13 @@ func (e *explainer) byHand(key extract.Key) {
 	}
 }
 
-// words prints what each local list says of key, where that is more than who does.
-func (e *explainer) words(key extract.Key) {
+// tellWords prints what each list of a store says of key, where that is more than who does.
+func tellWords(w io.Writer, store *local.Store, key extract.Key, indent string) {
 	about := intel.Subject{Key: key}
 	judged := func(entry intel.Entry) bool {
 		return entry.Relation == "" && (entry.Subject == about || entry.Net.IsValid() || entry.Below)
 	}
-	entries := e.mine.About(key)
+	entries := store.About(key)
 	judges := 0
 	for _, entry := range entries {
 		if judged(entry) {
@@ -192,7 +197,7 @@ func (e *explainer) words(key extract.Key) {
 	for _, entry := range entries {
 		more := entry.By != "" || len(entry.Report.Tags) > 0 || !entry.Expires.IsZero()
 		if more || judged(entry) && (judges > 1 || entry.Subject != about) {
-			fmt.Fprintf(e.con.stdout, "      %s\n", entryText(about, entry))
+			fmt.Fprintf(w, "%s%s\n", indent, entryText(about, entry))
 		}
 	}
 }
@@ -256,7 +261,7 @@ func (e *explainer) known(key extract.Key, found intel.Finding, skip extract.Ski
 	case found.Verdict != intel.NoVerdict:
 		fmt.Fprintf(w, "    %s · %s\n", found.Verdict, annotate.Safe(found.Source))
 	}
-	e.words(key)
+	tellWords(w, e.mine, key, "      ")
 	if skip != extract.Worth || found.Verdict == intel.Malicious && !found.Stale {
 		return false
 	}

@@ -51,7 +51,7 @@ value, what stands there, and where, in bytes from 0.`,
 		},
 	}
 	scan.add(cmd.Flags(), "all")
-	in.add(cmd.Flags())
+	in.add(cmd.Flags(), "is not looked into")
 	cmd.Flags().BoolVar(&all, "all", false, "also print lines without indicators")
 	cmd.Flags().BoolVar(&unique, "unique", false, "print each indicator once, with its count")
 	cmd.Flags().BoolVar(&private, "private", false, "also print what is not worth asking about: private, reserved, resolvers, allowed")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"iocpipe/cache/host"
@@ -35,6 +36,9 @@ type filterFlags struct {
 	quiet, stats, strict     bool
 
 	late     lateFlags
+	index    indexFlags
+	tail     followFlags
+	timeZone string
 	listenAt string
 }
 
@@ -46,7 +50,8 @@ func newFilterCommand(con console) *cobra.Command {
 order, annotated with what threat intelligence says about the addresses, domains, e-mail addresses and hashes in them.
 It never waits for the network and never drops a line.
 
-` + exitCodes,
+` + exitCodes + `; 3 with --fail-on malicious
+when something malicious was seen.`,
 		Example: `  iocpipe --intel lists/ /var/log/auth.log
   tail -F app.ndjson | iocpipe --intel https://crowd.example/searchApi/v2 --own corp.example > annotated.ndjson`,
 		Args: cobra.ArbitraryArgs,
@@ -54,29 +59,41 @@ It never waits for the network and never drops a line.
 			if f.sources.configured, err = settle(cmd); err != nil {
 				return err
 			}
+			switch {
+			case f.index.print:
+				return f.index.printTemplates(con.stdout)
+			case f.index.setup:
+				return f.index.install(contextOf(cmd), con.stdout)
+			}
 			if err := f.misspelt(cmd, files); err != nil {
 				return err
 			}
 			return f.run(cmd.Context(), con, files)
 		},
 	}
-	flags := cmd.Flags()
+	f.add(cmd.Flags())
+	return cmd
+}
+
+func (f *filterFlags) add(flags *pflag.FlagSet) {
 	flags.SortFlags = false
 	f.sources.add(flags)
 	f.scan.add(flags, "common")
 	flags.StringVar(&f.output, "output", "auto", "form of the lines: text (each keeps its shape), ndjson (text is wrapped), pretty, or auto: pretty on a terminal, else text")
-	flags.StringVar(&f.to, "to", "-", "`DEST` of the lines: - or a file, which is appended to")
+	flags.StringVar(&f.to, "to", "-", "`DEST` of the lines: -, a file, which is appended to, or elasticsearch (see --es-url)")
 	flags.StringVar(&f.only, "only", "", "write only lines with something malicious, or annotated ones")
 	flags.StringVar(&f.failOn, "fail-on", "", "malicious: exit with 3 when something malicious was seen")
 	flags.IntVar(&f.maxRelated, "max-related", 10, "related indicators written per annotation; the totals always are")
 	f.late.add(flags)
-	f.in.add(flags)
+	f.tail.add(flags)
+	f.in.add(flags, "passes through whole and unannotated")
+	f.index.add(flags)
+	flags.StringVar(&f.timeZone, "time-zone", "Local", "zone of the times that lines state without one, as Europe/Vienna")
 	flags.StringVar(&f.listenAt, "listen", "", "`ADDR` for /metrics (Prometheus), /healthz and /readyz")
 	flags.BoolVar(&f.quiet, "quiet", false, "nothing on stderr but what ends the program")
 	flags.BoolVar(&f.stats, "stats", false, "print what was done on stderr at the end")
 	flags.BoolVar(&f.strict, "strict", false, "end at once when something is amiss that costs annotations: intelligence or an allow list that cannot be read, a source that is down")
 	addConfig(flags)
-	return cmd
 }
 
 func (f *filterFlags) validate() error {
@@ -90,10 +107,17 @@ func (f *filterFlags) validate() error {
 	case f.maxRelated < 0:
 		return usagef("--max-related %d: must not be negative", f.maxRelated)
 	case f.to == "":
-		return usagef("--to: name a file, or - for standard output")
+		return usagef("--to: name a file, - for standard output, or elasticsearch")
+	case f.to == toElastic && f.output != "auto":
+		return usagef("--output %s: documents have one form; leave it out with --to elasticsearch", f.output)
+	case f.to == toElastic && f.late.late == "follow":
+		return usagef("--late follow: not with --to elasticsearch")
 	case len(f.sources.intel) == 0 && !f.sources.hasStore():
 		return usagef("nothing to ask: give --intel a list (echo 203.0.113.7 > bad.txt; iocpipe --intel bad.txt), the https:// URL of " +
 			"a ThreatCrowd v2 API or otx:, or fill the local store (iocpipe intel feed add urlhaus feodo && iocpipe intel update)")
+	}
+	if err := checkListen(f.listenAt); err != nil {
+		return err
 	}
 	if err := f.in.validate(); err != nil {
 		return err
@@ -128,7 +152,11 @@ type session struct {
 	state   *host.State // nil without
 	know    *filter.Knowledge
 	mine    *own
-	out     *output
+	tail    *following // nil without --follow
+	zone    *time.Location
+	out     destination    // which is one of
+	lines   *output        // a stream of lines, or
+	elastic *elasticOutput // Elasticsearch
 	way     *lateWay
 	tally   filter.Tally
 	scanner extract.Scanner
@@ -145,23 +173,36 @@ func (f *filterFlags) run(ctx context.Context, con console, files []string) erro
 	if f.quiet {
 		con.stderr = io.Discard
 	}
+	if err := f.tail.validate(files); err != nil {
+		return err
+	}
 	s, err := f.open(con)
+	if err != nil {
+		return err
+	}
+	src, err := s.input(files)
 	if err != nil {
 		return err
 	}
 	ctx, restore := s.stream.signals(ctx)
 	defer restore()
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
 	stop := s.start()
 	defer s.listen(f.listenAt)()
 	began := time.Now()
-	inputs := source.Open(files, con.stdin)
-	inputs.Written = written(s.out.w)
-	err = s.stream.do(ctx, inputs, s.out, s.newWorker, s.newWorker(), s.workers())
+	if s.tail != nil {
+		s.tail.stopWith(ctx)
+	}
+	if s.elastic != nil {
+		s.elastic.stopWith(ctx, quit)
+	}
+	err = s.stream.do(ctx, src, s.out, s.newWorker, s.newWorker(), s.workers())
 	if err == nil {
 		s.late.drainAll(ctx, s.know, isTerminal(con.stdout), con.stderr)
 	}
 	stop()
-	return s.close(err, time.Since(began))
+	return s.close(err, began)
 }
 
 // open makes everything ready for lines to flow.
@@ -175,11 +216,14 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 	if s.scanner, err = f.scan.scanner(); err != nil {
 		return nil, err
 	}
+	if s.zone, err = time.LoadLocation(f.timeZone); err != nil {
+		return nil, usagef("--time-zone: %v", err)
+	}
 	s.form, s.color = f.outputForm(con.stdout)
-	if s.out, err = openOutput(f.to, con.stdout); err != nil {
+	if err := s.openOutput(); err != nil {
 		return nil, err
 	}
-	if s.way, err = f.late.newLateWay(s.out, f.maxRelated, func(err error) { s.stream.change("--hits", err) }); err != nil {
+	if s.way, err = f.late.newLateWay(s.lines, f.maxRelated, func(err error) { s.stream.change("--hits", err) }); err != nil {
 		return nil, err
 	}
 	if len(networks) > 0 {
@@ -199,13 +243,56 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 	return s, nil
 }
 
-func (s *session) newWorker() filter.Worker {
+// openOutput opens where lines go.
+func (s *session) openOutput() (err error) {
+	if s.to != toElastic {
+		s.lines, err = openOutput(s.to, s.con.stdout)
+		s.out = s.lines
+		return err
+	}
+	s.elastic, err = s.index.openElastic(s.stream, stateDir(s.sources.state), s.filterFlags.tail.follow)
+	s.out = s.elastic
+	s.stream.plain = func(dst []byte, b *filter.Block) []byte { return s.newAnnotation().Plain(dst, b) }
+	return err
+}
+
+// input opens what is read: files to their ends, or as they grow.
+func (s *session) input(files []string) (filter.Source, error) {
+	if !s.filterFlags.tail.follow {
+		inputs := source.Open(files, s.con.stdin)
+		inputs.Written = s.out.info()
+		return inputs, nil
+	}
+	tail, err := s.filterFlags.tail.open(files, stateDir(s.sources.state), s.destinationName(), s.out, s.stream)
+	if err != nil {
+		return nil, err
+	}
+	s.tail = tail
+	s.out.passOn(tail.Reached)
+	return tail, nil
+}
+
+// destinationName says where lines go, for what is kept of how far they have come.
+func (s *session) destinationName() string {
+	if s.elastic == nil {
+		return s.to
+	}
+	server := &s.index.server
+	return strings.Join(append([]string{s.to, s.index.index, server.cloudID}, server.urls...), " ")
+}
+
+func (s *session) newWorker() filter.Worker { return s.newAnnotation() }
+
+func (s *session) newAnnotation() *filter.Annotation {
 	a := annotate.New()
 	a.MaxRelated = s.maxRelated
 	w := &filter.Annotation{Scanner: s.scanner, Know: s.know, Annotator: a, Form: s.form, Color: s.color, Only: s.choice(),
-		Tally: &s.tally, Late: s.way.late, Waiting: s.way.waiting, Hidden: s.tellHidden}
+		Tally: &s.tally, Zone: s.zone, Late: s.way.late, Waiting: s.way.waiting, Hidden: s.tellHidden}
 	if s.way.hits != nil {
 		w.Hits = s.way.meet
+	}
+	if s.elastic != nil {
+		w.Documents = s.elastic.documents
 	}
 	return w
 }
@@ -226,7 +313,7 @@ func (s *session) workers() int {
 }
 
 // close ends what the lines left open, prints the balance, and returns what the command ends with.
-func (s *session) close(err error, took time.Duration) error {
+func (s *session) close(err error, began time.Time) error {
 	s.way.close(s.con.stderr)
 	if s.state != nil {
 		if e := s.state.Close(); e != nil {
@@ -236,8 +323,19 @@ func (s *session) close(err error, took time.Duration) error {
 	if e := s.out.Close(); err == nil {
 		err = e
 	}
+	if s.tail != nil {
+		if e := s.tail.close(); e != nil {
+			s.stream.complain(e)
+		}
+	}
 	unanswered(s.stream, s.know)
-	s.report(took)
+	s.report(time.Since(began))
+	if s.elastic != nil {
+		s.elastic.report(s.con.stderr, s.stats)
+		if e := s.elastic.unbalanced(s.tally.Shown.Load()); e != nil {
+			s.stream.complain(e)
+		}
+	}
 	if err = s.stream.end(err); err != nil {
 		return err
 	}
@@ -285,6 +383,8 @@ func (s *session) start() (stop func()) {
 func (f *filterFlags) outputForm(stdout io.Writer) (form filter.Form, color bool) {
 	terminal := f.to == "-" && isTerminal(stdout)
 	switch {
+	case f.to == toElastic:
+		return filter.Indexed, false
 	case f.output == "ndjson":
 		return filter.NDJSON, false
 	case f.output == "pretty", f.output == "auto" && terminal:
@@ -352,7 +452,7 @@ func unanswered(s *stream, know *filter.Knowledge) {
 // report ends with the balance, on a terminal, and with --stats with all that was counted.
 func (s *session) report(took time.Duration) {
 	w, tally := s.con.stderr, &s.tally
-	if isTerminal(s.con.stdout) && s.out.midLine {
+	if s.lines != nil && isTerminal(s.con.stdout) && s.lines.midLine {
 		fmt.Fprintln(w) // the last line came without an ending
 	}
 	if hidden := tally.Hidden.Load(); hidden > 0 {
@@ -374,7 +474,7 @@ func (s *session) report(took time.Duration) {
 
 // linesOut is how many of the lines that came in went out. pretty explains beneath them, in lines that do not count.
 func (s *session) linesOut() int64 {
-	if s.form == filter.Pretty {
+	if s.form == filter.Pretty || s.form == filter.Indexed {
 		return s.tally.Shown.Load()
 	}
 	return s.stream.stats.LinesOut

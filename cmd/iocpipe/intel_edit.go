@@ -95,35 +95,24 @@ func removeValues(con console, path, state string, subjects []intel.Subject, not
 	if err != nil {
 		return err
 	}
-	forgotten, err := forget(state, subjects)
-	if err != nil {
+	forgotten, unforgotten := forget(state, subjects) // a broken state must not keep a wrong entry in the store
+	names := make([][]string, len(subjects))          // of those who list each
+	for i, subject := range subjects {
+		names[i] = listedBy(before, subject)
+	}
+	if err := removeListed(path, subjects, names, note); err != nil {
 		return err
 	}
-	var listed []intel.Subject
 	unknown := 0
 	for i, subject := range subjects {
-		names := listedBy(before, subject)
 		switch {
-		case len(names) > 0:
-			listed = append(listed, subject)
-			fmt.Fprintf(con.stdout, "removed %s · listed by %s\n", subjectText(subject), strings.Join(names, ", "))
+		case len(names[i]) > 0:
+			fmt.Fprintf(con.stdout, "removed %s · listed by %s\n", subjectText(subject), strings.Join(names[i], ", "))
 		case forgotten[i]:
 			fmt.Fprintf(con.stdout, "forgot what sources answered about %s\n", subjectText(subject))
 		default:
 			unknown++
 			fmt.Fprintf(con.stderr, "iocpipe: nothing lists %s\n", subjectText(subject))
-		}
-	}
-	if len(listed) > 0 {
-		if err := changeStore(path, func(e *local.Edits) error {
-			for _, subject := range listed {
-				if err := e.Remove(subject, editor(), note); err != nil {
-					return fmt.Errorf("%s: %w", subjectText(subject), err)
-				}
-			}
-			return nil
-		}); err != nil {
-			return err
 		}
 	}
 	after, err := openStore(path)
@@ -133,10 +122,31 @@ func removeValues(con console, path, state string, subjects []intel.Subject, not
 	for _, subject := range subjects {
 		stillCovered(con, after, subject)
 	}
-	if unknown > 0 {
+	switch {
+	case unforgotten != nil:
+		return fmt.Errorf("what sources answered could not be forgotten: %w", unforgotten)
+	case unknown > 0:
 		return exitError{exitFailed, ""}
 	}
 	return nil
+}
+
+// removeListed removes from the store at path those subjects that somebody lists.
+func removeListed(path string, subjects []intel.Subject, names [][]string, note string) error {
+	if !slices.ContainsFunc(names, func(by []string) bool { return len(by) > 0 }) {
+		return nil
+	}
+	return changeStore(path, func(e *local.Edits) error {
+		for i, subject := range subjects {
+			if len(names[i]) == 0 {
+				continue
+			}
+			if err := e.Remove(subject, editor(), note); err != nil {
+				return fmt.Errorf("%s: %w", subjectText(subject), err)
+			}
+		}
+		return nil
+	})
 }
 
 // listedBy returns the names of those who list the subject itself.

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -86,8 +87,22 @@ func (f *exportFlags) run(con console, path string) error {
 	if err != nil {
 		return fmt.Errorf("intel export: %w", err)
 	}
-	fmt.Fprintf(con.stderr, "iocpipe: %s\n", result)
+	fmt.Fprintf(con.stderr, "iocpipe: %s\n", exportWords(result))
 	return nil
+}
+
+// exportWords says in one line what became of the values.
+func exportWords(r export.Result) string {
+	text := thousands(r.Written) + " written"
+	if r.Reduced > 0 {
+		text += fmt.Sprintf(", %s of them without the relations they name", thousands(r.Reduced))
+	}
+	separator := "; left out: "
+	for _, reason := range slices.Sorted(maps.Keys(r.LeftOut)) {
+		text += fmt.Sprintf("%s%s (%s)", separator, reason, thousands(r.LeftOut[reason]))
+		separator = ", "
+	}
+	return text
 }
 
 // entries are those of the sources that are asked for.

@@ -15,6 +15,7 @@ import (
 
 	"iocpipe/filter/annotate"
 	"iocpipe/httpclient"
+	"iocpipe/intel/local"
 	"iocpipe/intel/local/feed"
 	"iocpipe/intel/local/format"
 )
@@ -52,7 +53,7 @@ func newFeedAddCommand(con console) *cobra.Command {
 file or folder. threatcrowd:URL adds the three lists of a ThreatCrowd server. A feed that is there gets the new settings.
 Nothing is fetched: intel update does that.
 
-` + exitCodes,
+` + exitCodes + ".",
 		Args: someArgs,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, con, args) },
 	}
@@ -137,6 +138,9 @@ func (f *feedFlags) apply(added *feed.Feed) error {
 		return usagef("--format %s: there are %v", annotate.Safe(f.format), format.Kinds())
 	}
 	added.Name, added.Format = cmp.Or(f.name, added.Name), cmp.Or(f.format, added.Format)
+	if added.Name == local.ByHand {
+		return usagef("intel feed add: %s is the name of what was added by hand: give another with --name", added.Name)
+	}
 	added.Every, added.MaxAge = cmp.Or(feed.Duration(f.every), added.Every), cmp.Or(feed.Duration(f.maxAge), added.MaxAge)
 	added.KeyEnv, added.KeyHeader = cmp.Or(f.keyEnv, added.KeyEnv), cmp.Or(f.keyHeader, added.KeyHeader)
 	added.InsecureHTTP = f.insecureHTTP

@@ -43,7 +43,7 @@ pulses, OpenIOC, Maltrail trails, IPsum, and report lines; gzip, zstd, bzip2 and
 content. What a source of the same name held before is replaced. A list in which nothing can be used, or of which more
 than half is refused, changes nothing.
 
-` + exitCodes
+` + exitCodes + "."
 	cmd.Example = `  iocpipe intel import feodo.csv urlhaus.csv.zip --strict
   iocpipe intel import --name partners --vote undecided partners/`
 	flags := cmd.Flags()
@@ -75,10 +75,13 @@ func (f *importFlags) run(con console, path string, sources []string) error {
 	defer bar.finish()
 	stdin := func() io.Reader { return con.stdin }
 	var lists []*importing
+	unread := false
 	for _, source := range sources {
 		for file, err := range filesOf(source) {
 			if err != nil {
-				return fmt.Errorf("intel import: %w", err)
+				unread = true // the others are imported all the same
+				fmt.Fprintf(con.stderr, "iocpipe: intel import: %s\n", oneLine(err.Error()))
+				continue
 			}
 			lists = f.add(lists, file, importing{con: con, opt: opt, bar: bar, stdin: stdin, strict: f.strict, expires: time.Duration(f.expires)})
 		}
@@ -93,7 +96,16 @@ func (f *importFlags) run(con console, path string, sources []string) error {
 			l.stdin = func() io.Reader { return io.NewSectionReader(kept, 0, math.MaxInt64) }
 		}
 	}
-	return importAll(con, path, lists)
+	for _, list := range lists {
+		if list.opt.Source == local.ByHand {
+			return usagef("intel import %s: %s is the name of what was added by hand: give another with --name", annotate.Safe(list.files[0]), local.ByHand)
+		}
+	}
+	err := importAll(con, path, lists)
+	if unread && err == nil {
+		return exitError{exitFailed, ""}
+	}
+	return err
 }
 
 // spool copies r to a file without a name: the sources are read again when one of them is no good.

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -16,21 +18,20 @@ import (
 
 func newIntelListCommand(con console) *cobra.Command {
 	var refused, byHand, asJSON bool
-	cmd := storeCommand("ls [VALUE…]", "List the sources of the local store, or what they say of values", func(path, _ string, values []string) error {
+	cmd := storeCommand("ls [VALUE…|SOURCE…]", "List the sources of the local store, or what they say of values", func(path, _ string, values []string) error {
 		store, err := openStore(path)
 		if err != nil {
 			return err
 		}
 		switch {
-		case len(values) > 0:
-			return listValues(con, store, values)
-		case byHand:
-			for _, e := range store.Edits() {
-				fmt.Fprintf(con.stdout, "%s\t%s\n", e.Kind, editLine(e))
-			}
-			return nil
 		case refused:
-			return listRefused(con, store)
+			return listRefused(con, store, values, asJSON)
+		case byHand && len(values) == 0:
+			return listEdits(con, store.Edits(), "", asJSON)
+		case byHand:
+			return usagef("intel ls --edits: lists all; intel ls VALUE tells who changed a value")
+		case len(values) > 0:
+			return listValues(con, store, values, asJSON)
 		}
 		registry, err := feed.Load(registryPath(path))
 		if err != nil {
@@ -39,9 +40,9 @@ func newIntelListCommand(con console) *cobra.Command {
 		return listSources(con, store, registry.Ages(time.Now()), asJSON)
 	})
 	flags := cmd.Flags()
-	flags.BoolVar(&refused, "refused", false, "what was refused of each source, where and why")
+	flags.BoolVar(&refused, "refused", false, "what was refused of each SOURCE, where and why")
 	flags.BoolVar(&byHand, "edits", false, "what was added, removed and allowed by hand: when, by whom, until when, why")
-	flags.BoolVar(&asJSON, "json", false, "one JSON object per source")
+	flags.BoolVar(&asJSON, "json", false, "one JSON object per line; of values report lines, as export --format v2 writes them")
 	return cmd
 }
 
@@ -80,13 +81,31 @@ func listSources(con console, store *local.Store, feeds []feed.Age, asJSON bool)
 		if stale {
 			state += ", stale"
 		}
-		fmt.Fprintf(table, "%s\t%s entries\t%s refused\t%s\t%s\t%s\n", annotate.Safe(s.Name), thousands(s.Entries), thousands(s.Refused), s.Kind, state, annotate.Safe(s.From))
+		fmt.Fprintf(table, "%s\t%s entries\t%s refused\t%s\t%s\t%s\n", cell(s.Name), thousands(s.Entries), thousands(s.Refused), s.Kind, state, cell(s.From))
 	}
 	return table.Flush()
 }
 
-func listRefused(con console, store *local.Store) error {
+// cell is a text in a table whose columns are parted by tabs.
+func cell(text string) string { return annotate.Safe(strings.ReplaceAll(text, "\t", " ")) }
+
+// listRefused prints what was refused of the sources that are named, or of all.
+func listRefused(con console, store *local.Store, names []string, asJSON bool) error {
+	for _, name := range names {
+		if !slices.ContainsFunc(store.Sources(), func(s local.Source) bool { return s.Name == name }) {
+			return fmt.Errorf("the store has no source %q; iocpipe intel ls lists them", annotate.Safe(name))
+		}
+	}
 	for _, s := range store.Sources() {
+		if len(names) > 0 && !slices.Contains(names, s.Name) {
+			continue
+		}
+		if asJSON {
+			if err := json.NewEncoder(con.stdout).Encode(refusedOf{s.Name, s.Refused, s.Samples}); err != nil {
+				return err
+			}
+			continue
+		}
 		for _, sample := range s.Samples {
 			fmt.Fprintf(con.stdout, "%s: %s\n", annotate.Safe(s.Name), annotate.Safe(sample))
 		}
@@ -97,8 +116,47 @@ func listRefused(con console, store *local.Store) error {
 	return nil
 }
 
+// refusedOf is what was refused of a source, as intel ls --refused --json tells it.
+type refusedOf struct {
+	Source  string   `json:"source"`
+	Refused int      `json:"refused"`
+	Samples []string `json:"samples,omitempty"` // the first of them
+}
+
+// listEdits prints what was done by hand: of one kind, or with kind in front when it is empty.
+func listEdits(con console, edits []local.Edit, kind local.EditKind, asJSON bool) error {
+	for _, e := range edits {
+		var err error
+		switch {
+		case kind != "" && e.Kind != kind:
+		case asJSON:
+			err = writeEdit(con, e)
+		case kind == "":
+			_, err = fmt.Fprintf(con.stdout, "%s\t%s\n", e.Kind, editLine(e))
+		default:
+			_, err = fmt.Fprintln(con.stdout, editLine(e))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeEdit writes an edit as a JSON line.
+func writeEdit(con console, e local.Edit) error {
+	return json.NewEncoder(con.stdout).Encode(struct {
+		Kind  local.EditKind `json:"kind"`
+		Value string         `json:"value"`
+		At    time.Time      `json:"at"`
+		By    string         `json:"by,omitempty"`
+		Until time.Time      `json:"until,omitzero"`
+		Note  string         `json:"note,omitempty"`
+	}{e.Kind, e.Value, e.At.UTC(), e.By, e.Until.UTC(), e.Note})
+}
+
 // listValues prints what each source says of values.
-func listValues(con console, store *local.Store, values []string) error {
+func listValues(con console, store *local.Store, values []string, asJSON bool) error {
 	subjects, err := parseSubjects(values)
 	if err != nil {
 		return err
@@ -114,6 +172,10 @@ func listValues(con console, store *local.Store, values []string) error {
 			fmt.Fprintf(con.stderr, "iocpipe: nothing lists %s\n", subjectText(subject))
 		}
 		for _, e := range entries {
+			if asJSON {
+				_, _ = con.stdout.Write(append(intel.AppendEntry(nil, &e), '\n')) // results keep the error
+				continue
+			}
 			fmt.Fprintf(con.stdout, "%s\t%s\n", subjectText(subject), entryText(subject, e))
 		}
 	}

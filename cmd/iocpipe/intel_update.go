@@ -37,7 +37,7 @@ in one step, and running filters within 5 seconds. A feed whose new content is b
 its old content; the others are updated all the same, and the exit code is 1. No feed is asked sooner than its publisher
 permits. Proxies are taken from the environment (HTTPS_PROXY, NO_PROXY), keys from the variables that feed ls --json names.
 
-` + exitCodes,
+` + exitCodes + ".",
 		RunE: func(cmd *cobra.Command, names []string) error {
 			f.options.Names = names
 			return f.run(cmd, con)

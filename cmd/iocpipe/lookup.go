@@ -16,6 +16,7 @@ import (
 	"iocpipe/filter"
 	"iocpipe/filter/annotate"
 	"iocpipe/intel"
+	"iocpipe/intel/local"
 	"iocpipe/lookup"
 )
 
@@ -35,7 +36,7 @@ func newLookupCommand(con console) *cobra.Command {
 		Long: `Lookup asks about each value, defanged or not, and prints what every source says. What is private, reserved or your
 own is never sent to a network source; local intelligence is asked all the same.
 
-` + exitCodes,
+` + exitCodes + ".",
 		Example: `  iocpipe lookup --intel lists/ 203.0.113[.]7
   iocpipe lookup --json --intel https://crowd.example/searchApi/v2 evil.example`,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -104,10 +105,11 @@ func (f *lookupFlags) newAsker(con console, s *stream, networks []network, paths
 	if err != nil {
 		return nil, err
 	}
-	if err := f.sources.own(paths, &f.scan, know, s).load(); err != nil {
+	mine := f.sources.own(paths, &f.scan, know, s)
+	if err := mine.load(); err != nil {
 		return nil, err
 	}
-	a := &asker{con: con, json: f.json, know: know, networks: networks, mayAsk: !s.failed || len(f.scan.allow) == 0}
+	a := &asker{con: con, json: f.json, know: know, store: mine.host, networks: networks, mayAsk: !s.failed || len(f.scan.allow) == 0}
 	if state != nil {
 		a.stateDir = stateDir(f.sources.state)
 	}
@@ -125,6 +127,7 @@ type asker struct {
 	con      console
 	json     bool
 	know     *filter.Knowledge
+	store    *local.Store // of the host
 	networks []network
 	mayAsk   bool
 	stateDir string // empty without state
@@ -135,6 +138,12 @@ func (a *asker) ask(ctx context.Context, key extract.Key) error {
 	found, skip := a.know.FindLocal(key)
 	if found.Verdict != intel.NoVerdict {
 		a.print(key, found, time.Now(), true)
+		if !a.json {
+			tellWords(a.con.stdout, a.store, key, "  ")
+		}
+	}
+	if skip == extract.Allowed && len(a.networks) == 0 {
+		fmt.Fprintf(a.con.stderr, "iocpipe: %s is on an allow list: the filter does not annotate it\n", annotate.Safe(key.Value))
 	}
 	answered := found.Verdict != intel.NoVerdict
 	var errs []error

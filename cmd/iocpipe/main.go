@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -23,8 +24,7 @@ const (
 	exitMalicious = 3 // --fail-on malicious, and there was
 )
 
-const exitCodes = `Exit codes: 0 done; 1 something failed, stderr says what; 2 wrong flags or configuration; 3 with --fail-on malicious
-when something malicious was seen.`
+const exitCodes = `Exit codes: 0 done; 1 something failed, stderr says what; 2 wrong flags or configuration`
 
 // helpWidth is how wide the help is, in columns.
 const helpWidth = 118
@@ -100,14 +100,16 @@ func newRootCommand(con console, told *results) *cobra.Command {
 	named.Short = "Annotate lines: what iocpipe does without a command"
 	root.AddCommand(named, newExtractCommand(con), newLookupCommand(tell), newVoteCommand(tell), newExplainCommand(tell),
 		newVerifyCommand(tell), newPlanCommand(tell), newCacheCommand(tell),
-		newAskingCommand(tell), newIntelCommand(tell), newAllowCommand(tell), newVersionCommand(tell))
-	cobra.AddTemplateFunc("wrapped", func(f *pflag.FlagSet) string { return strings.TrimRight(f.FlagUsagesWrapped(helpWidth), " \n") })
+		newAskingCommand(tell), newIntelCommand(tell), newAllowCommand(tell), newReplayCommand(tell), newConfigCommand(tell), newCompletionCommand(tell),
+		newVersionCommand(tell))
+	cobra.AddTemplateFunc("wrapped", flagUsages)
 	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), ".LocalFlags.FlagUsages | trimTrailingWhitespaces", "wrapped .LocalFlags"))
 	root.SilenceErrors, root.SilenceUsage = true, true
 	root.Version = versionLine()
 	root.Flags().Bool("version", false, "print the version")
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetHelpCommand(newHelpCommand())
 	root.SetIn(con.stdin)
 	root.SetOut(told)
 	root.SetErr(con.stderr)
@@ -115,6 +117,46 @@ func newRootCommand(con console, told *results) *cobra.Command {
 		return usagef("%v; %s --help lists the flags", err, cmd.CommandPath())
 	})
 	return root
+}
+
+// contextOf returns the command's context.
+func contextOf(cmd *cobra.Command) context.Context {
+	if ctx := cmd.Context(); ctx != nil {
+		return ctx
+	}
+	return context.Background()
+}
+
+// flagUsages is the help about flags.
+func flagUsages(flags *pflag.FlagSet) string {
+	shown := pflag.NewFlagSet("", pflag.ContinueOnError)
+	shown.SortFlags = flags.SortFlags
+	flags.VisitAll(func(f *pflag.Flag) {
+		show := *f
+		if f.Value.Type() == "bool" {
+			show.Value = aSwitch{f.Value}
+		}
+		shown.AddFlag(&show)
+	})
+	return strings.TrimRight(shown.FlagUsagesWrapped(helpWidth), " \n")
+}
+
+// aSwitch hides that a flag can be told false, so that help does not write [=true|false] behind each switch.
+type aSwitch struct{ pflag.Value }
+
+// newHelpCommand is cobra's, which takes what is no command for the program itself.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Help about any command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return usagef("there is no command %q; iocpipe --help lists them", strings.Join(args, " "))
+			}
+			return about.Help()
+		},
+	}
 }
 
 // exactArgs is cobra.ExactArgs as a usage error.

@@ -14,6 +14,21 @@ import (
 	"iocpipe/intel"
 )
 
+// checkListen refuses what can be no address, which is another thing than one that is taken.
+func checkListen(addr string) error {
+	if addr == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return usagef("--listen %q: say HOST:PORT, such as 127.0.0.1:9191", addr)
+	}
+	return nil
+}
+
 // listen serves /metrics, /healthz and /readyz until the session ends. A port that is taken costs the metrics, and
 // turns readiness red, which then nobody can ask for: it is said once on stderr.
 func (s *session) listen(addr string) (stop func()) {
@@ -63,6 +78,10 @@ var (
 	bytesHeld  = desc("waiting_bytes", "About what the waiting indicators take.")
 	evicted    = desc("evicted_total", "Indicators that left a full table unasked.")
 	cached     = desc("cache_entries", "Indicators in the memory cache.")
+	documents  = desc("documents_total", "Documents for Elasticsearch that have a final outcome.", "outcome")
+	retried    = desc("documents_retried_total", "Times that a document was sent again.")
+	requests   = desc("bulk_requests_total", "Requests of the bulk API.")
+	unsettled  = desc("documents_waiting_bytes", "Documents without a final outcome, in bytes.")
 	feedAge    = desc("feed_age_seconds", "How long ago a feed of the local store was last good.", "feed")
 	feedStale  = desc("feed_stale", "1 when a feed is older than its limit.", "feed")
 	listed     = desc("local_entries", "Entries of local intelligence.")
@@ -79,7 +98,7 @@ type collector struct{ *session }
 // Describe sends the descriptions of all metrics.
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{linesIn, linesOut, verdicts, followUps, found, answeredBy, hidden, unwaited, hitsLost, questions, budget, sourceUp, waiting,
-		oldest, bytesHeld, evicted, cached, feedAge, feedStale, listed, isReady} {
+		oldest, bytesHeld, evicted, cached, documents, retried, requests, unsettled, feedAge, feedStale, listed, isReady} {
 		ch <- d
 	}
 }
@@ -98,7 +117,10 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	count(verdicts, t.Malicious.Load(), intel.Malicious.String())
 	count(verdicts, t.Related.Load(), intel.Related.String())
 	count(verdicts, t.Other.Load(), "other")
-	count(followUps, c.out.followUps.Load())
+	if c.lines != nil {
+		count(followUps, c.lines.followUps.Load())
+	}
+	c.collectElastic(count, gauge)
 	count(hidden, t.Hidden.Load())
 	for typ := extract.IP; typ <= extract.Antivirus; typ++ {
 		count(found, t.Found[typ].Load(), typ.String())
@@ -146,6 +168,20 @@ func (c collector) collectQuestions(count func(*prometheus.Desc, int64, ...strin
 	gauge(oldest, stats.Oldest.Seconds())
 	gauge(bytesHeld, float64(stats.Bytes))
 	count(evicted, int64(stats.Evicted))
+}
+
+// collectElastic sends what became of documents.
+func (c collector) collectElastic(count func(*prometheus.Desc, int64, ...string), gauge func(*prometheus.Desc, float64, ...string)) {
+	if c.elastic == nil {
+		return
+	}
+	n := c.elastic.bulk.Counts()
+	count(documents, n.Indexed, "indexed")
+	count(documents, n.Duplicates, "duplicate")
+	count(documents, n.DeadLetters, "dead-letter")
+	count(retried, n.Retried)
+	count(requests, n.Requests)
+	gauge(unsettled, float64(n.Held))
 }
 
 func oneIf(yes bool) float64 {

@@ -7,7 +7,19 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"iocpipe/filter"
 )
+
+// A destination is where what was read leaves to.
+type destination interface {
+	io.Writer
+	filter.Positioner
+	passOn(reached func(filter.Position)) // from then on tells it what is safe
+	info() fs.FileInfo                    // of the file that is written to, which is no input; nil for none
+	Reopen() error                        // after a rotation
+	Close() error                         // an error means that something may be lost
+}
 
 // An output is where lines go: standard output, or a file that is appended to and can be reopened after a rotation.
 type output struct {
@@ -19,6 +31,8 @@ type output struct {
 	midLine   bool         // what was written last does not end a line
 	inserted  []byte       // lines that wait for the end of a line
 	followUps atomic.Int64 // lines inserted
+
+	reached func(filter.Position) // is told what is written; may be nil
 }
 
 func openOutput(path string, stdout io.Writer) (*output, error) {
@@ -42,6 +56,13 @@ func written(w io.Writer) fs.FileInfo {
 	return info
 }
 
+// info returns the file that is written to now, or nil when it is none.
+func (o *output) info() fs.FileInfo {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return written(o.w)
+}
+
 // Write writes a block.
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
@@ -55,6 +76,15 @@ func (o *output) Write(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// Reached tells how far the input is written.
+func (o *output) Reached(at filter.Position) {
+	if o.reached != nil {
+		o.reached(at)
+	}
+}
+
+func (o *output) passOn(reached func(filter.Position)) { o.reached = reached }
 
 // Insert writes a line of the program's own between those that pass, as soon as no line is half written.
 func (o *output) Insert(line []byte) {

@@ -50,7 +50,7 @@ sent. The log's own times are used; lines without one come --speed apart.`,
 	}
 	flags := cmd.Flags()
 	f.scan.add(flags, "common")
-	f.in.add(flags)
+	f.in.add(flags, "is not looked into")
 	flags.StringVar(&f.rate, "rate", publicRate, "the budget: requests per time")
 	flags.IntVar(&f.burst, "burst", publicBurst, "requests that may be made at once")
 	flags.StringVar(&f.ask, "ask", "all", "types that may be asked about")

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/pflag"
 
@@ -53,8 +55,16 @@ func (f *scanFlags) fieldSet() extract.Fields {
 	return extract.NewFields(split(f.fields), split(ignored), original)
 }
 
+// split cuts a list at commas and blanks; line ends, too, so that "$(cat FILE)" is one.
 func split(list string) []string {
-	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || unicode.IsSpace(r) })
+}
+
+// isFileName reports whether a value of --own is the name of a file, and none that a host could have: taken for a domain it
+// would protect nothing.
+func isFileName(value string) bool {
+	info, err := os.Stat(value)
+	return err == nil && info.Mode().IsRegular() && len(new(extract.Scanner).Append(nil, []byte(value))) == 0
 }
 
 // policy returns what is worth asking about. err tells of an allow list that could not be read; the policy is good
@@ -63,6 +73,9 @@ func (f *scanFlags) policy() (p extract.Policy, err error) {
 	if f.own != "" {
 		p.Own = new(extract.List)
 		for _, value := range split(f.own) {
+			if isFileName(value) {
+				return p, usagef("--own: %q is a file here, not a name of yours; --own \"$(cat %s)\" takes what is in it", value, value)
+			}
 			if err := p.Own.Add(value); err != nil {
 				return p, usagef("--own: %v", err)
 			}

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) {
 //	exits CODE [<FILE] PROGRAM ARG…   runs to the end, which must be with that exit code
 //	bytes FILE GO-STRING              writes what a Go string literal says, as in '"a\r\n\x00"'
 //	stable FILE                       gives the times in an annotation one value, in place
+//	eventually FILE TEXT              waits until the file holds the text
 //	source …                          a ThreatCrowd v2 source on loopback: see sourceCommand
 //	pipe …                            a filter that runs, line by line: see pipeCommand
 //	publish …                         a web server with feeds: see publishCommand
@@ -41,6 +43,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("ROOT", root)
+			env.Setenv("TZ", "UTC")
 			env.Setenv("IOCPIPE_STATE", "none")       // scripts about state say so
 			env.Setenv("GORACE", "atexit_sleep_ms=0") // a second for each program, with -race
 			env.Values[sourceKey{}] = &scriptSource{t: env.T().(testing.TB)}
@@ -56,7 +59,8 @@ func TestScript(t *testing.T) {
 			"source": sourceCommand,
 			"pipe":   pipeCommand,
 
-			"publish": publishCommand,
+			"eventually": eventuallyCommand,
+			"publish":    publishCommand,
 		},
 	})
 }
@@ -104,6 +108,18 @@ func bytesCommand(ts *testscript.TestScript, neg bool, args []string) {
 	content, err := strconv.Unquote(args[1])
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(content), 0o600))
+}
+
+func eventuallyCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: eventually FILE TEXT")
+	}
+	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if data, err := os.ReadFile(ts.MkAbs(args[0])); err == nil && strings.Contains(string(data), args[1]) {
+			return
+		}
+	}
+	ts.Fatalf("%s does not come to hold %q", args[0], args[1])
 }
 
 func stableCommand(ts *testscript.TestScript, neg bool, args []string) {

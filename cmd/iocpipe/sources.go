@@ -41,20 +41,17 @@ type sourceFlags struct {
 	relationAge  time.Duration
 	insecureHTTP bool
 
+	given      func(flag string) bool // by the command line, the environment or the file
 	configured []sourceConfig
 	longest    time.Duration // that a question may take
 	unusable   string        // the folder of a state that was meant and cannot be used
 }
 
-// addWhere declares the flags that say who is talked to; add those of asking, too.
-func (f *sourceFlags) addWhere(flags *pflag.FlagSet) {
+func (f *sourceFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.intel, "intel", nil, "`SOURCE` of answers: a ThreatCrowd v2 API (https://host[/path]), otx: (key in $OTX_API_KEY), or a file or folder of your own; may be repeated")
 	flags.BoolVar(&f.insecureHTTP, "insecure-http", false, "allow plain http:// to public hosts")
-}
-
-func (f *sourceFlags) add(flags *pflag.FlagSet) {
-	f.addWhere(flags)
 	flags.StringVar(&f.rate, "rate", "", "budget of a network source, requests per time, as 1/10s (default 1/10s; 1/2m for OTX without a key; 50/1s for loopback and private hosts)")
+	f.given = flags.Changed
 	flags.IntVar(&f.burst, "burst", 0, "requests that may be made at once (default 5; 50 for loopback and private hosts)")
 	flags.StringVar(&f.ask, "ask", "", "types that network sources may be asked about (default ip,domain,hash,antivirus; all for loopback and private hosts)")
 	flags.StringVar(&f.state, "state", "", "`DIR` where answers and budgets are kept for all processes of the host; none is memory alone "+
@@ -77,7 +74,7 @@ func (f *sourceFlags) validate() error {
 	if f.maxWaiting < 1 {
 		return usagef("--max-waiting %d: must be at least 1", f.maxWaiting)
 	}
-	if f.burst < 0 {
+	if f.burst < 1 && f.given("burst") {
 		return usagef("--burst %d: must be at least 1", f.burst)
 	}
 	// What is wrong is wrong whether or not a network source is there to make use of it.

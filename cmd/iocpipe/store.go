@@ -131,7 +131,7 @@ func parseSubjects(values []string) ([]intel.Subject, error) {
 	for _, value := range values {
 		subject, err := format.ParseSubject(value)
 		if err != nil {
-			return nil, usagef("%s: %v; give an address, network, domain, *.domain, URL, e-mail address or hash", annotate.Safe(value), err)
+			return nil, usagef("%s: %v; give an address, network (from /8 on, IPv6 /16), domain, *.domain, URL, e-mail address or hash", annotate.Safe(value), err)
 		}
 		subjects = append(subjects, subject)
 	}

@@ -27,8 +27,9 @@ type inputFlags struct {
 	maxLine int
 }
 
-func (f *inputFlags) add(flags *pflag.FlagSet) {
-	flags.IntVar(&f.maxLine, "max-line", filter.DefaultMaxLine, "a line of more `BYTES` passes through whole and unannotated")
+// add declares the flags; long says what becomes of a line that is too long.
+func (f *inputFlags) add(flags *pflag.FlagSet, long string) {
+	flags.IntVar(&f.maxLine, "max-line", filter.DefaultMaxLine, "a line of more `BYTES` "+long)
 }
 
 func (f *inputFlags) validate() error {
@@ -47,8 +48,9 @@ type stream struct {
 	failed bool      // the exit code will be 1
 	wrong  []problem // what went wrong and has not mended, one of each kind
 
-	strict bool   // what costs annotations ends the lines
-	abort  func() // ends them at once; nil before they flow
+	strict bool                                     // what costs annotations ends the lines
+	abort  func()                                   // ends them at once; nil before they flow
+	plain  func(dst []byte, b *filter.Block) []byte // see filter.Options
 }
 
 // A problem is what is wrong with something that may mend, or, about nothing, what stays.
@@ -97,6 +99,29 @@ func (s *stream) degraded(about string, err error) {
 	}
 }
 
+// waits prints why lines wait for something, which is no failure as long as it may mend; readiness is red meanwhile.
+func (s *stream) waits(about string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.ContainsFunc(s.wrong, func(p problem) bool { return p.about == about }) {
+		s.wrong = append(s.wrong, problem{about, err.Error()})
+	}
+	fmt.Fprintf(s.con.stderr, "iocpipe: %v\n", err)
+}
+
+// flows takes back what waits said, and says so.
+func (s *stream) flows(about, text string) {
+	s.mended(about)
+	s.say("%s", text)
+}
+
+// say prints a message about nothing that failed.
+func (s *stream) say(format string, args ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fmt.Fprintf(s.con.stderr, "iocpipe: "+format+"\n", args...)
+}
+
 // mended takes back the complaint about something.
 func (s *stream) mended(about string) {
 	s.mu.Lock()
@@ -123,7 +148,7 @@ func (s *stream) do(ctx context.Context, src filter.Source, w io.Writer, newWork
 		drain = 0
 	}
 	s.stats, err = filter.Run(ctx, src, w, newWorker, filter.Options{
-		Workers: workers, MaxLine: s.in.maxLine, Drain: drain, Long: long, Failed: s.complain,
+		Workers: workers, MaxLine: s.in.maxLine, Drain: drain, Long: long, Plain: s.plain, Failed: s.complain,
 	})
 	return err
 }
@@ -143,6 +168,7 @@ func (s *stream) signals(parent context.Context) (ctx context.Context, restore f
 				return
 			}
 			if cancel(nil); n > 0 {
+				fmt.Fprintln(os.Stderr, "iocpipe: ended at once by a second signal; lines that were read and not yet written are lost")
 				os.Exit(exitFailed)
 			}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"net/netip"
 	"strings"
 
 	"iocpipe/extract"
@@ -18,6 +19,9 @@ func parseValue(arg, typ string) (extract.Key, error) {
 	}
 	if key, ok := extract.ParseKey(arg); ok {
 		return key, nil
+	}
+	if p, err := netip.ParsePrefix(arg); err == nil && !p.IsSingleIP() { // its first address would say nothing of it
+		return extract.Key{}, usagef("%s is a network; name an address (iocpipe intel ls says what is listed of networks)", p)
 	}
 	s := extract.Scanner{Defang: extract.DefangAll}
 	matches := s.Append(nil, []byte(arg))

@@ -16,7 +16,10 @@ func newVerifyCommand(con console) *cobra.Command {
 		Use:   "verify IN OUT",
 		Short: "Prove that OUT is IN with nothing but annotations added",
 		Long: `Verify strips the annotations from OUT and compares the rest with IN: lines, order, bytes. Where IN had threat, related
-or iocpipe already, all of it must still be there. Either file may be compressed; - is standard input.`,
+or iocpipe already, all of it must still be there. Records of --late follow are counted apart. Either file may be
+compressed; - is standard input.
+
+Exit codes: 0 it is; 1 it is not, or a file cannot be read; 2 wrong flags.`,
 		Args: exactArgs(2),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if args[0] == source.Stdin && args[1] == source.Stdin {
@@ -37,8 +40,12 @@ or iocpipe already, all of it must still be there. Either file may be compressed
 			for _, problem := range c.Problems {
 				fmt.Fprintln(con.stderr, "iocpipe:", problem)
 			}
-			fmt.Fprintf(con.stdout, "%s lines, %s missing, %s reordered, %s changed, %s added\n", thousands(c.Lines),
+			fmt.Fprintf(con.stdout, "%s lines, %s missing, %s reordered, %s changed, %s added", thousands(c.Lines),
 				thousands(c.Missing), thousands(c.Reordered), thousands(c.Changed), thousands(c.Added))
+			if c.FollowUps > 0 {
+				fmt.Fprintf(con.stdout, "; %s follow-up records", thousands(c.FollowUps))
+			}
+			fmt.Fprintln(con.stdout)
 			if !c.OK() {
 				return exitError{exitFailed, ""}
 			}

@@ -23,9 +23,9 @@ func newVoteCommand(con console) *cobra.Command {
 		Use:   "vote malicious|benign VALUE",
 		Short: "Submit a vote to a ThreatCrowd v2 source",
 		Long: `Vote tells a ThreatCrowd v2 source what you think of an address, a name, an e-mail address or a hash. What is
-private, reserved or internal is not sent to public hosts.
+private, reserved or internal is not sent to public hosts, and while asking is paused nothing is.
 
-` + exitCodes,
+` + exitCodes + ".",
 		Example: `  iocpipe vote malicious 'evil[.]example' --intel https://crowd.example/searchApi/v2`,
 		Args:    exactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -54,10 +54,10 @@ private, reserved or internal is not sent to public hosts.
 			if !source.Local() && skip != extract.Worth && skip != extract.Resolver {
 				return usagef("vote: %s is not sent to a public host: %s", annotate.Safe(key.Value), skip)
 			}
-			ctx := cmd.Context()
-			if ctx == nil {
-				ctx = context.Background()
+			if note := pauseNote(stateDir(sources.state)); note != "" {
+				return fmt.Errorf("vote: %s; iocpipe asking resume ends it", note)
 			}
+			ctx := cmd.Context()
 			if err := source.Vote(ctx, key, args[0] == "malicious"); err != nil {
 				return fmt.Errorf("vote: %w", err)
 			}
@@ -65,7 +65,10 @@ private, reserved or internal is not sent to public hosts.
 			return err
 		},
 	}
-	sources.addWhere(cmd.Flags())
-	addConfig(cmd.Flags())
+	flags := cmd.Flags()
+	flags.StringArrayVar(&sources.intel, "intel", nil, "`URL` of the ThreatCrowd v2 API that takes the vote (https://host[/path])")
+	flags.BoolVar(&sources.insecureHTTP, "insecure-http", false, "allow plain http:// to public hosts")
+	flags.StringVar(&sources.state, "state", "", "`DIR` of the state, as the filter has it: asking that is paused in it is obeyed")
+	addConfig(flags)
 	return cmd
 }

@@ -36,6 +36,10 @@ type Annotator struct {
 	// investigation_time, and those without a type, which the empty string makes.
 	MatchedType string
 
+	// Flat says that no entries are written, but only the summary of what they would have been: for an index in which
+	// threat.enrichments is not nested, where entries would lose which value belongs to which.
+	Flat bool
+
 	// Now is the clock behind matched.occurred and iocpipe.enriched_at.
 	Now func() time.Time
 

@@ -50,6 +50,33 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// Records of answers that came late are no lines, wherever they stand; one that went in is a line like any other.
+func TestCompareFollowUps(t *testing.T) {
+	record := func(value string) string {
+		return `{"@timestamp":"2026-11-01T01:00:00.000Z","event":{"kind":"enrichment"},"iocpipe":{"late":{"events":1,"indicator":"` +
+			value + `"}},"threat":{"enrichments":[{}]}}`
+	}
+	one, two := record("203.0.113.7"), record("203.0.113.8")
+	for name, tt := range map[string]struct {
+		in, out []string
+		want    Comparison
+	}{
+		"between":        {[]string{"a", "b"}, []string{"a", one, "b", two}, Comparison{Lines: 2, FollowUps: 2}},
+		"beside damage":  {[]string{"a", "b", "c", "d"}, []string{"a", one, "c", "d"}, Comparison{Lines: 4, Missing: 1, FollowUps: 1}},
+		"of before":      {[]string{"a", one, "b"}, []string{"a", two, one, "b"}, Comparison{Lines: 3, FollowUps: 1}},
+		"of before lost": {[]string{"a", one, "b"}, []string{"a", "b"}, Comparison{Lines: 3, Missing: 1}},
+		"only alike":     {[]string{"a"}, []string{"a", `{"@timestamp":"x","event":{"kind":"enrichment"}}`}, Comparison{Lines: 1, Added: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := compareLines(t, tt.in, tt.out)
+			got.Problems = nil
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
 func compareLines(t *testing.T, in, out []string) Comparison {
 	t.Helper()
 	c, err := Compare(strings.NewReader(endLines(in)), strings.NewReader(endLines(out)))

@@ -35,7 +35,7 @@ func textFingerprint(line []byte) uint64 {
 // fingerprints returns the ones that a line which comes in may have when it leaves, in whatever form.
 func fingerprints(line []byte) []uint64 {
 	prints := []uint64{fingerprint(line), textFingerprint(line)}
-	for _, wrapped := range [][]byte{appendBare(nil, line), appendBareEscaped(nil, line)} {
+	for _, wrapped := range [][]byte{appendBare(nil, nil, line), appendBareEscaped(nil, nil, line)} {
 		prints = append(prints, fingerprint(wrapped))
 	}
 	slices.Sort(prints)

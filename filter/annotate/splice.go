@@ -192,6 +192,10 @@ func (a *Annotator) mergeEntries() list {
 	if !slices.ContainsFunc(a.picks, func(p pick) bool { return p.entry }) {
 		return l
 	}
+	if a.Flat {
+		a.countAll()
+		return l
+	}
 	l = a.list(threatFields, "enrichments")
 	for _, m := range a.items {
 		a.mergeEntry(m.value)
@@ -208,6 +212,15 @@ func (a *Annotator) mergeEntries() list {
 	}
 	l.added.end = len(a.text)
 	return l
+}
+
+// countAll counts what would get an entry.
+func (a *Annotator) countAll() {
+	for i := range a.picks {
+		if p := &a.picks[i]; p.entry {
+			a.countPick(p)
+		}
+	}
 }
 
 // mergeEntry counts an own entry of the event, and replaces it if more than its time has changed.

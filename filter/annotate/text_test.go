@@ -24,7 +24,7 @@ func TestGoldenText(t *testing.T) {
 			lines []byte
 		}{
 			{"text", &text, a.AppendText(nil, line, hits)},
-			{"wrapped", &wrapped, a.AppendWrapped(nil, line, hits)},
+			{"wrapped", &wrapped, a.AppendWrapped(nil, nil, line, hits)},
 		} {
 			if err := VerifyLine(line, form.lines); err != nil {
 				t.Errorf("%s: %v\n%s", form.name, err, form.lines)
@@ -42,7 +42,7 @@ func TestGoldenText(t *testing.T) {
 
 func TestWrappedIsAnnotatedOnce(t *testing.T) {
 	for _, line := range formsOf(t) {
-		wrapped := atNoon().AppendWrapped(nil, line, find(line))
+		wrapped := atNoon().AppendWrapped(nil, nil, line, find(line))
 		if !json.Valid(wrapped) {
 			t.Fatalf("no JSON: %s", wrapped)
 		}
@@ -57,7 +57,7 @@ func TestWrapper(t *testing.T) {
 		t.Helper()
 		for size := 1; size <= len(line)+1; size++ {
 			var w Wrapper
-			got := w.Begin(nil)
+			got := w.Begin(nil, nil)
 			for rest := []byte(line); len(rest) > 0; {
 				n := min(size, len(rest))
 				got = w.Append(got, rest[:n])
@@ -87,7 +87,7 @@ func FuzzWrapper(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line []byte, cut int) {
 		cut = min(max(cut, 0), len(line))
 		var w Wrapper
-		got := w.End(w.Append(w.Append(w.Begin(nil), line[:cut]), line[cut:]))
+		got := w.End(w.Append(w.Append(w.Begin(nil, nil), line[:cut]), line[cut:]))
 		var event struct {
 			Message string
 			Iocpipe struct{ Escaped bool }

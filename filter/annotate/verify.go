@@ -25,10 +25,10 @@ func VerifyLine(in, out []byte) error {
 		return nil
 	}
 	if bytes.HasPrefix(out, []byte(bareStart)) {
-		if utf8.Valid(in) && verifyEvent(appendBare(nil, in), out) == nil {
+		if utf8.Valid(in) && verifyEvent(appendBare(nil, nil, in), out) == nil {
 			return nil
 		}
-		if verifyEvent(appendBareEscaped(nil, in), out) == nil {
+		if verifyEvent(appendBareEscaped(nil, nil, in), out) == nil {
 			return nil
 		}
 	}

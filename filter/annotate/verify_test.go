@@ -125,13 +125,13 @@ func formsWith(a *Annotator, line []byte, hits []Hit) [][]byte {
 	if ok {
 		return [][]byte{event}
 	}
-	return [][]byte{a.AppendText(nil, line, hits), a.AppendWrapped(nil, line, hits)}
+	return [][]byte{a.AppendText(nil, line, hits), a.AppendWrapped(nil, nil, line, hits)}
 }
 
 // standsFor reports whether out[n] is certainly a byte of the line: one that comes before the first difference.
 func standsFor(line, out []byte, n int) bool {
 	if bytes.HasPrefix(out, []byte(bareStart)) && !bytes.HasPrefix(line, []byte(bareStart)) {
-		line = appendBare(nil, line)
+		line = appendBare(nil, nil, line)
 	}
 	common := commonLen(line, out)
 	tail := 0

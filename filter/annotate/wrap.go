@@ -7,35 +7,37 @@ import (
 
 // AppendWrapped appends a text line, given without its line ending, as a JSON event: {"message":…}, annotated as
 // [Annotator.AppendJSON] does when there are hits, whose offsets are the line's. In a line that is not UTF-8 each bad
-// byte becomes \xNN and each backslash is doubled, and iocpipe.escaped is true.
-func (a *Annotator) AppendWrapped(dst, line []byte, hits []Hit) []byte {
+// byte becomes \xNN and each backslash is doubled, and iocpipe.escaped is true. The event begins with the members of
+// head, each followed by a comma, which may be none.
+func (a *Annotator) AppendWrapped(dst, head, line []byte, hits []Hit) []byte {
 	a.choose(line, hits, false)
 	if len(a.picks) == 0 {
-		return appendBare(dst, line)
+		return appendBare(dst, head, line)
 	}
-	a.wrapped = appendBare(a.wrapped[:0], line)
+	a.wrapped = appendBare(a.wrapped[:0], head, line)
 	dst, _ = a.splice(dst, a.wrapped)
 	return dst
 }
 
 // appendBare appends line as an event without annotation.
-func appendBare(dst, line []byte) []byte {
+func appendBare(dst, head, line []byte) []byte {
 	if !utf8.Valid(line) {
-		return appendBareEscaped(dst, line)
+		return appendBareEscaped(dst, head, line)
 	}
-	dst = append(dst, bareStart...)
+	dst = append(append(append(dst, '{'), head...), bareMessage...)
 	dst = appendEscaped(dst, line)
 	return append(dst, bareEnd...)
 }
 
 // appendBareEscaped appends line as a [Wrapper] writes it.
-func appendBareEscaped(dst, line []byte) []byte {
+func appendBareEscaped(dst, head, line []byte) []byte {
 	var w Wrapper
-	return w.End(w.Append(w.Begin(dst), line))
+	return w.End(w.Append(w.Begin(dst, head), line))
 }
 
 const (
-	bareStart      = `{"message":"`
+	bareMessage    = `"message":"`
+	bareStart      = "{" + bareMessage
 	bareEnd        = `"}`
 	bareEndEscaped = `","iocpipe":{"escaped":true}}`
 )
@@ -49,10 +51,10 @@ type Wrapper struct {
 	escaped bool
 }
 
-// Begin appends what stands before the first piece of a line.
-func (w *Wrapper) Begin(dst []byte) []byte {
+// Begin appends what stands before the first piece of a line; head is as for [Annotator.AppendWrapped].
+func (w *Wrapper) Begin(dst, head []byte) []byte {
 	*w = Wrapper{}
-	return append(dst, bareStart...)
+	return append(append(append(dst, '{'), head...), bareMessage...)
 }
 
 // Append appends the next piece, which may begin and end anywhere.

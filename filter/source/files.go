@@ -27,6 +27,7 @@ type Files struct {
 	stdin io.Reader
 
 	name    string
+	id      string
 	current io.Reader      // nil while it is not known whether the file is compressed
 	head    *bufio.Reader  // the file's own bytes
 	closers []func() error // what the current input holds; the file goes first, on which a decoder may wait
@@ -51,7 +52,7 @@ func (f *Files) Next() (name string, err error) {
 	if len(f.paths) == 0 {
 		return "", io.EOF
 	}
-	f.name, f.paths = f.paths[0], f.paths[1:]
+	f.name, f.paths, f.id = f.paths[0], f.paths[1:], ""
 	if f.name != Stdin {
 		return f.name, f.open()
 	}
@@ -77,10 +78,17 @@ func (f *Files) Read(p []byte) (int, error) {
 	return n, f.named(err)
 }
 
+// At says where the input that Next went on to stands: at the beginning of a file, which the ID tells from others that
+// this host has or had. Standard input has none.
+func (f *Files) At() (id string, offset, line int64) { return f.id, 0, 1 }
+
 func (f *Files) open() error {
 	file, err := os.Open(f.name)
 	if err != nil {
 		return err
+	}
+	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+		f.id = fileNumber(info) + ":" + born(file)
 	}
 	f.closers = append(f.closers, file.Close)
 	f.head.Reset(file)

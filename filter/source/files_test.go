@@ -313,3 +313,43 @@ func BenchmarkDecompress(b *testing.B) {
 		})
 	}
 }
+
+// TestFilesAt checks that a file is told from others, whatever its name.
+func TestFilesAt(t *testing.T) {
+	dir := t.TempDir()
+	one, two, moved := filepath.Join(dir, "one"), filepath.Join(dir, "two"), filepath.Join(dir, "moved")
+	idOf := func(path string) string {
+		f := Open([]string{path}, nil)
+		if _, err := f.Next(); err != nil {
+			t.Fatal(err)
+		}
+		defer f.close()
+		id, offset, line := f.At()
+		if offset != 0 || line != 1 {
+			t.Errorf("begins at %d, line %d", offset, line)
+		}
+		return id
+	}
+	for _, path := range []string{one, two} {
+		if err := os.WriteFile(path, []byte("same\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := idOf(one)
+	if first == "" || first == idOf(two) {
+		t.Error("two files have one ID")
+	}
+	if err := os.Rename(one, moved); err != nil {
+		t.Fatal(err)
+	}
+	if idOf(moved) != first {
+		t.Error("a new name is a new ID")
+	}
+	stdin := Open(nil, strings.NewReader("x"))
+	if _, err := stdin.Next(); err != nil {
+		t.Fatal(err)
+	}
+	if id, _, _ := stdin.At(); id != "" {
+		t.Errorf("standard input has the ID %q", id)
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -90,20 +89,6 @@ type Result struct {
 	Skipped int            // values that Options leaves out
 	LeftOut map[Reason]int // values that the format cannot hold
 	Reduced int            // of Written: without the relations that their reports name, which the format cannot hold
-}
-
-// String returns r as one line for people.
-func (r Result) String() string {
-	text := fmt.Sprintf("%d written", r.Written)
-	if r.Reduced > 0 {
-		text += fmt.Sprintf(", %d of them without the relations they name", r.Reduced)
-	}
-	separator := "; left out: "
-	for _, reason := range slices.Sorted(maps.Keys(r.LeftOut)) {
-		text += fmt.Sprintf("%s%s (%d)", separator, reason, r.LeftOut[reason])
-		separator = ", "
-	}
-	return text
 }
 
 // Write writes entries to w in one piece. It streams: no more is held than what is said of one value. For that,

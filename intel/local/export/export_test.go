@@ -145,7 +145,7 @@ func TestFormats(t *testing.T) {
 	for _, format := range Formats {
 		got, result := export(t, format, known(), Options{Verdicts: everyVerdict})
 		golden(t, string(format)+".golden", got)
-		fmt.Fprintf(&results, "%s: %v\n", format, result)
+		fmt.Fprintf(&results, "%s: %+v\n", format, result)
 		if again, _ := export(t, format, known(), Options{Verdicts: everyVerdict}); again != got {
 			t.Errorf("%s: two exports differ", format)
 		}

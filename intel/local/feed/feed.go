@@ -16,6 +16,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -104,6 +105,9 @@ func Own(from string) (Feed, error) {
 		u, err := parseURL(from)
 		if err != nil {
 			return Feed{}, err
+		}
+		if name := keyIn(u); name != "" {
+			return Feed{}, fmt.Errorf("%s: the value of %s in the URL, if it is a key, can be read by everyone on this host: write %s=%s and name the variable of the environment that holds it (--key-env)", u.Host, name, name, keyMark)
 		}
 		base = path.Base(u.Path)
 		if base == "/" || base == "." {
@@ -222,6 +226,18 @@ func parseURL(text string) (*url.URL, error) {
 		return nil, fmt.Errorf("%s: a user or password in the URL can be read by everyone on this host: use a key from the environment", u.Host)
 	}
 	return u, nil
+}
+
+// keyIn returns the name of a parameter of u that is usually a key, or nothing when there is none.
+func keyIn(u *url.URL) string {
+	for name, values := range u.Query() {
+		plain := strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(name))
+		if slices.Contains([]string{"key", "apikey", "authkey", "token", "apitoken", "accesstoken", "authtoken", "password", "secret"}, plain) &&
+			values[0] != "" && values[0] != keyMark {
+			return name
+		}
+	}
+	return ""
 }
 
 // localPath returns the absolute path that from names, as a path or a file URL.

@@ -14,8 +14,9 @@ import (
 
 // valueColumns are the names of columns that hold indicators; the first that a list has is taken.
 var valueColumns = []string{
-	"indicator", "ioc", "ioc_value", "value", "ip", "ip_address", "dst_ip", "domain", "hostname", "fqdn", "url", "hash",
-	"md5", "sha1", "sha256", "sha512", "md5_hash", "sha1_hash", "sha256_hash", "email", "cidr",
+	"indicator", "indicator_value", "ioc", "ioc_value", "value", "observable", "ip", "ip_address", "ip_addr", "dst_ip",
+	"domain", "domain_name", "hostname", "fqdn", "url", "hash", "file_hash", "hash_value",
+	"md5", "sha1", "sha256", "sha512", "md5_hash", "sha1_hash", "sha256_hash", "email", "email_address", "cidr",
 }
 
 // hashColumns are those of them that name the same sample, when they stand in one row.

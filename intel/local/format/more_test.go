@@ -41,6 +41,17 @@ func TestWholeFilesRefused(t *testing.T) {
 	}
 }
 
+// What spreadsheets call their columns.
+func TestColumnNames(t *testing.T) {
+	for _, header := range []string{"IP Address", "ip-address", "Domain Name", "Email Address", "File Hash", "Indicator Value", " SHA256 Hash "} {
+		value := map[bool]string{true: "d7a8fbb307d7809469ca9abcb0082e4f8d5651e46d3cdb762d02d0bf37c9e592", false: "a.test"}[strings.Contains(header, "Hash")]
+		r := read("Comment,"+header+"\nseen twice,"+value+"\n", Options{})
+		if r.err != nil || r.kind != CSV || r.subjects() != value {
+			t.Errorf("%q: read as %q: %q, %v", header, r.kind, r.subjects(), r.err)
+		}
+	}
+}
+
 // One record that is too large or no JSON is refused, and those around it are taken.
 func TestBadRecordsAmongGoodOnes(t *testing.T) {
 	good := func(value string) string { return `{"type":"domain","to_ids":true,"value":"` + value + `"}` }

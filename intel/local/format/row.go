@@ -182,12 +182,17 @@ type columns map[string]int
 func columnsOf(names []string) columns {
 	c := make(columns, len(names))
 	for i, name := range names {
-		name = strings.ToLower(strings.TrimSpace(name))
+		name = columnName(name)
 		if _, ok := c[name]; !ok {
 			c[name] = i
 		}
 	}
 	return c
+}
+
+// columnName is the one spelling of a column's name: what a spreadsheet calls "IP Address" is ip_address.
+func columnName(name string) string {
+	return strings.NewReplacer(" ", "_", "-", "_").Replace(strings.ToLower(strings.TrimSpace(name)))
 }
 
 // delimiter returns what separates the fields of a header.

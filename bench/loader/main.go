@@ -1,0 +1,119 @@
+// Command loader is what bench/index-speed.sh compares iocpipe with: it posts prepared bodies of the bulk API, some at a
+// time, and looks at nothing but the status. With -record it is the server that bodies are recorded from.
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+func main() {
+	url := flag.String("url", "", "`URL` of the node to post to")
+	inFlight := flag.Int("in-flight", 2, "requests at a time")
+	record := flag.String("record", "", "`FOLDER` to record bodies to, instead of posting them")
+	listen := flag.String("listen", "127.0.0.1:0", "`ADDRESS` to record at")
+	address := flag.String("address", "", "`FILE` that is told the URL to record at")
+	flag.Parse()
+	var err error
+	if *record != "" {
+		err = serve(*listen, *address, *record)
+	} else {
+		err = post(*url, *inFlight, flag.Arg(0))
+	}
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// post sends all bodies of a folder, which are compressed.
+func post(url string, inFlight int, folder string) error {
+	files, err := filepath.Glob(filepath.Join(folder, "*.gz"))
+	if err != nil || len(files) == 0 {
+		return fmt.Errorf("%s: no bodies: %v", folder, err)
+	}
+	bodies := make(chan []byte, inFlight)
+	var failed atomic.Pointer[error]
+	var wg sync.WaitGroup
+	for range inFlight {
+		wg.Go(func() {
+			for body := range bodies {
+				if err := postOne(url, body); err != nil {
+					failed.Store(&err)
+				}
+			}
+		})
+	}
+	for _, file := range files {
+		body, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		bodies <- body
+	}
+	close(bodies)
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func postOne(url string, body []byte) error {
+	req, err := http.NewRequest(http.MethodPost, url+"/_bulk", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	req.Header.Set("Content-Encoding", "gzip")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s", res.Status)
+	}
+	return nil
+}
+
+// serve keeps the bodies of bulk requests in a folder and answers that all was indexed.
+func serve(listen, address, folder string) error {
+	l, err := net.Listen("tcp", listen)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(address, []byte("http://"+l.Addr().String()), 0o600); err != nil {
+		return err
+	}
+	var number atomic.Int64
+	return http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Elastic-Product", "Elasticsearch")
+		w.Header().Set("Content-Type", "application/json")
+		body, err := io.ReadAll(r.Body)
+		if err != nil || !strings.HasSuffix(r.URL.Path, "/_bulk") {
+			w.WriteHeader(http.StatusForbidden) // nobody may read mappings here
+			fmt.Fprint(w, "{}")
+			return
+		}
+		path := filepath.Join(folder, fmt.Sprintf("%06d.gz", number.Add(1)))
+		items, err := keep(path, r.Header.Get("Content-Encoding"), body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		fmt.Fprintf(w, `{"errors":false,"items":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"create":{"status":201}},`, items), ","))
+	}))
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"iocpipe/sinks/elastic/elastictest"
+)
+
+// onNodes runs a test on each kind of node. name is an index for the test, which is deleted at its end.
+func onNodes(t *testing.T, test func(t *testing.T, kind elastictest.Kind, url, name string)) {
+	for _, kind := range elastictest.Kinds {
+		t.Run(string(kind), func(t *testing.T) {
+			url := elastictest.Node(t, kind)
+			name := strings.ToLower(strings.NewReplacer("/", ".", "_", ".").Replace(t.Name()))
+			clean := func() { elastictest.Call(t, "DELETE", url+"/"+name, "") }
+			clean()
+			t.Cleanup(clean)
+			test(t, kind, url, name)
+		})
+	}
+}
+
+// streamName is a data stream for a test. Elasticsearch's core has no API to delete one, so each run has its own.
+func streamName(name string) string {
+	return fmt.Sprintf("logs-iocpipe.%s-%d", strings.ReplaceAll(name, "-", "."), time.Now().UnixNano())
+}
+
+func toNode(url, target string, args ...string) []string {
+	return append([]string{"--intel", "../../testdata/intel/blocklist.txt", "--to", "elasticsearch", "--es-url", url, "--es-index", target}, args...)
+}
+
+// logLines returns the lines of files.
+func logLines(t *testing.T, files []string) (all []string) {
+	t.Helper()
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			all = append(all, strings.TrimRight(line, "\r\n"))
+		}
+	}
+	return all
+}
+
+// TestElasticLogs writes real logs to a new index and to a new data stream of each server, twice. Each line is a document,
+// none is refused, and the second time all are there already.
+func TestElasticLogs(t *testing.T) {
+	files, err := filepath.Glob("../../testdata/logs/*.log")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	files = slices.DeleteFunc(files, func(f string) bool { return strings.HasSuffix(f, "json.log") || strings.HasSuffix(f, "ecs.log") })
+	want := logLines(t, files)
+	slices.Sort(want)
+	onNodes(t, func(t *testing.T, kind elastictest.Kind, url, name string) {
+		targets := []string{name}
+		if kind.DataStreams() {
+			iocpipe(t, 0, "", "--to", "elasticsearch", "--es-url", url, "--es-setup")
+			targets = append(targets, streamName(name))
+		}
+		for _, target := range targets {
+			for run, says := range []string{fmt.Sprintf("%d indexed, 0 there already, 0 dead letters", len(want)), fmt.Sprintf("0 indexed, %d there already, 0 dead letters", len(want))} {
+				_, stderr := iocpipe(t, 0, "", append(toNode(url, target, "--state", t.TempDir(), "--stats"), files...)...)
+				if !strings.Contains(stderr, says) {
+					t.Errorf("%s, run %d: it does not say %q but\n%s", target, run, says, stderr)
+				}
+			}
+			checkLogs(t, elastictest.Documents(t, url, target), want)
+		}
+	})
+}
+
+// checkLogs compares the messages of documents with lines, and wants the other fields of text lines.
+func checkLogs(t *testing.T, stored []elastictest.Stored, want []string) {
+	t.Helper()
+	var got []string
+	for _, d := range stored {
+		message, _ := d.Source["message"].(string)
+		got = append(got, message)
+		for _, path := range [][]any{{"@timestamp"}, {"log", "file", "path"}, {"log", "offset"}, {"host", "name"}} {
+			if elastictest.At(d.Source, path...) == nil {
+				t.Fatalf("%v: no %v", d.Source, path)
+			}
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("%d documents, want the %d lines", len(got), len(want))
+	}
+}
+
+// TestElasticEvents writes JSON events: what they hold stays as it is, and a nested query tells what belongs together.
+func TestElasticEvents(t *testing.T) {
+	events := []string{
+		`{"@timestamp":"2026-03-01T10:00:00Z","n":1234567890123456789,"source":{"ip":"198.51.100.42"},"destination":{"ip":"10.0.0.1"}}`,
+		`{"@timestamp":"2026-03-01T10:00:01Z","n":2,"source":{"ip":"10.0.0.2"},"destination":{"ip":"198.51.100.42"}}`,
+		// Both fields, but the malicious entry is that of the source; the domain's is another.
+		`{"@timestamp":"2026-03-01T10:00:02Z","n":3,"source":{"ip":"198.51.100.42"},"destination":{"domain":"example.net"}}`,
+		`{"@timestamp":"2026-03-01T10:00:03Z","n":4,"source":{"ip":"10.0.0.3"}}`,
+	}
+	onNodes(t, func(t *testing.T, kind elastictest.Kind, url, name string) {
+		target := name
+		if kind.DataStreams() {
+			iocpipe(t, 0, "", "--to", "elasticsearch", "--es-url", url, "--es-setup")
+			target = streamName(name)
+		}
+		iocpipe(t, 0, strings.Join(events, "\n")+"\n", toNode(url, target, "--state", t.TempDir())...)
+		if stored := elastictest.Documents(t, url, target); len(stored) != len(events) {
+			t.Fatalf("%d documents: %v", len(stored), stored)
+		}
+		find := func(field, verdict string) (found []string) {
+			answer := elastictest.Must(t, "POST", url+"/"+target+"/_search", fmt.Sprintf(`{"sort":["@timestamp"],"query":{"nested":{"path":"threat.enrichments","query":{"bool":{"filter":[
+				{"term":{"threat.enrichments.matched.field":%q}},{"term":{"threat.enrichments.iocpipe.verdict":%q}}]}}}}}`, field, verdict))
+			hits, _ := elastictest.At(answer, "hits", "hits").([]any)
+			for _, hit := range hits {
+				found = append(found, fmt.Sprint(elastictest.At(hit, "_source", "@timestamp")))
+			}
+			return found
+		}
+		for _, query := range []struct {
+			field, verdict string
+			want           []string
+		}{
+			{"source.ip", "malicious", []string{"2026-03-01T10:00:00Z", "2026-03-01T10:00:02Z"}},
+			{"destination.ip", "malicious", []string{"2026-03-01T10:00:01Z"}},
+			{"destination.domain", "related", []string{"2026-03-01T10:00:02Z"}},
+			{"destination.domain", "malicious", nil},
+			{"source.ip", "related", nil},
+		} {
+			if got := find(query.field, query.verdict); !slices.Equal(got, query.want) {
+				t.Errorf("%s %s: %q, want %q", query.field, query.verdict, got, query.want)
+			}
+		}
+	})
+}
+
+// TestElasticTemplates: --es-setup installs the templates, and nothing else does.
+func TestElasticTemplates(t *testing.T) {
+	const component = "/_component_template/iocpipe@mappings"
+	onNodes(t, func(t *testing.T, kind elastictest.Kind, url, name string) {
+		version := func() any {
+			return elastictest.At(elastictest.Must(t, "GET", url+component, ""), "component_templates", 0, "component_template", "version")
+		}
+		elastictest.Must(t, "PUT", url+component, `{"template":{},"version":7}`)
+		iocpipe(t, 0, "a line\n", toNode(url, name, "--state", t.TempDir())...)
+		if v := version(); v != 7.0 {
+			t.Errorf("after writing, the template is of version %v", v)
+		}
+		setup := []string{"--to", "elasticsearch", "--es-url", url, "--es-setup"}
+		if !kind.DataStreams() {
+			if _, stderr := iocpipe(t, 1, "", setup...); !strings.Contains(stderr, "unknown field [data_stream]") {
+				t.Errorf("it says %q", stderr)
+			}
+			return
+		}
+		iocpipe(t, 0, "", setup...)
+		if v := version(); v != 1.0 {
+			t.Errorf("after --es-setup, the template is of version %v", v)
+		}
+		simulated := elastictest.Must(t, "POST", url+"/_index_template/_simulate_index/logs-iocpipe.x-y", "")
+		if kind := elastictest.At(simulated, "template", "mappings", "properties", "threat", "properties", "enrichments", "type"); kind != "nested" {
+			t.Errorf("threat.enrichments is %v", kind)
+		}
+	})
+}
+
+// TestElasticReplay: documents that an index refuses are dead letters, byte for byte; when it takes them, replay sends
+// them, once.
+func TestElasticReplay(t *testing.T) {
+	good, bad := `{"@timestamp":"2026-03-01T10:00:00Z","n":1}`, `{"@timestamp": "2026-03-01T10:00:00Z" ,"n":2,"extra":1.10,"u":"\u00e9"}`
+	onNodes(t, func(t *testing.T, kind elastictest.Kind, url, name string) {
+		elastictest.Must(t, "PUT", url+"/"+name, `{"mappings":{"dynamic":"strict","properties":{"@timestamp":{"type":"date"},"n":{"type":"long"}}}}`)
+		letters := filepath.Join(t.TempDir(), "letters.ndjson")
+		_, stderr := iocpipe(t, 0, good+"\n"+bad+"\n"+good+"\n", toNode(url, name, "--state", "none", "--dead-letter", letters)...)
+		documents := readLetters(t, letters)
+		if len(documents) != 1 || string(documents[0]) != bad {
+			t.Fatalf("dead letters: %q; stderr: %s", documents, stderr)
+		}
+		if stored := elastictest.Documents(t, url, name); len(stored) != 2 {
+			t.Errorf("stored: %v", stored)
+		}
+		elastictest.Must(t, "PUT", url+"/"+name+"/_mapping", `{"properties":{"extra":{"type":"double"},"u":{"type":"keyword"}}}`)
+		for range 2 { // the second time it is there
+			text, _ := os.ReadFile(letters)
+			again := letters + ".copy"
+			replaceFile(t, again, string(text))
+			iocpipe(t, 0, "", "replay", again, "--es-url", url)
+		}
+		stored := elastictest.Documents(t, url, name)
+		if len(stored) != 3 || !slices.ContainsFunc(stored, func(d elastictest.Stored) bool { return d.Source["u"] == "é" }) {
+			t.Errorf("after replay: %v", stored)
+		}
+	})
+}
+
+// TestElasticConflict: a field of another type refuses documents, and the others of their requests are taken.
+func TestElasticConflict(t *testing.T) {
+	var in bytes.Buffer
+	const n = 2500
+	for i := range n {
+		value := any(i)
+		if i%10 == 3 {
+			value = "no number"
+		}
+		text, _ := json.Marshal(map[string]any{"i": i, "n": value}) // of numbers and strings
+		in.Write(append(text, '\n'))
+	}
+	onNodes(t, func(t *testing.T, kind elastictest.Kind, url, name string) {
+		elastictest.Must(t, "PUT", url+"/"+name, `{"mappings":{"properties":{"n":{"type":"long"}}}}`)
+		letters := filepath.Join(t.TempDir(), "letters.ndjson")
+		iocpipe(t, 0, in.String(), toNode(url, name, "--state", "none", "--dead-letter", letters)...)
+		if got := len(readLetters(t, letters)); got != n/10 {
+			t.Errorf("%d dead letters, want %d", got, n/10)
+		}
+		if got := len(elastictest.Documents(t, url, name)); got != n-n/10 {
+			t.Errorf("%d documents, want %d", got, n-n/10)
+		}
+	})
+}

@@ -1,0 +1,236 @@
+package source
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Kept is what is kept of a file that is followed.
+type Kept struct {
+	// ID stands for the file from its beginning to its end or its truncation, whatever its name. Numbers that systems
+	// give to files are given again.
+	ID string `json:"id"`
+
+	Path   string `json:"path"` // when it was found first
+	Number string `json:"number"`
+	Head   int    `json:"head"` // how many of its first bytes Print is about
+	Print  string `json:"print"`
+	Offset int64  `json:"offset"` // up to here everything is handled
+	Line   int64  `json:"line"`   // number of the line that begins there
+}
+
+func (k *Kept) isFile(info os.FileInfo) bool { return k.Number == fileNumber(info) }
+
+// isHead reports whether a file that begins with head can be the one.
+func (k *Kept) isHead(head []byte) bool {
+	return len(head) >= k.Head && k.Print == printOf(head[:k.Head])
+}
+
+// isOf reports whether t is the file that k is about, or a copy of it.
+func (k *Kept) isOf(t *tail) bool {
+	return k.isHead(t.first) && (k.isFile(t.info) || k.Head >= certainHead)
+}
+
+func printOf(head []byte) string {
+	sum := sha256.Sum256(head)
+	return hex.EncodeToString(sum[:8])
+}
+
+// A Registry keeps how far files were handled, in a file that is written beside and renamed, or in memory alone. A file
+// is in it before its first line is given, so that an ID is never forgotten. It is safe for concurrent use.
+type Registry struct {
+	path string // empty for memory alone
+	lock *os.File
+
+	mu    sync.Mutex
+	kept  []*Kept
+	dirty bool
+	saved time.Time
+}
+
+// saveEvery is how often positions are written at most. What a kill makes forget is read again.
+const saveEvery = time.Second
+
+// ErrFollowed says that another process follows the same files.
+var ErrFollowed = errors.New("another process follows these files with this state")
+
+// OpenRegistry opens the registry at path, or begins one; with an empty path it is in memory alone. While it is open no
+// other process can open it: [ErrFollowed].
+func OpenRegistry(path string) (r *Registry, err error) {
+	r = &Registry{path: path}
+	if path == "" {
+		return r, nil
+	}
+	if r.lock, err = lockFile(path + ".lock"); err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, nil
+	}
+	if err == nil {
+		if err = json.Unmarshal(data, &r.kept); err != nil {
+			err = fmt.Errorf("%s: damaged: %w; without it all files are read anew", path, err)
+		}
+	}
+	if err != nil {
+		_ = r.lock.Close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// find returns what is kept of a file, or begins to keep it. before is what was kept of another file under its number.
+func (r *Registry) find(t *tail) (k *Kept, isNew bool, before *Kept, err error) {
+	r.mu.Lock()
+	at := slices.IndexFunc(r.kept, func(k *Kept) bool {
+		return k.isFile(t.info) && k.isHead(t.first) && (t.packed || t.info.Size() >= k.Offset)
+	})
+	if at >= 0 {
+		k = r.kept[at]
+	}
+	r.mu.Unlock()
+	if k != nil {
+		r.grow(k, t.first)
+		return k, false, nil, nil
+	}
+	k, before, err = r.begin(t.path, t.info, t.first)
+	return k, true, before, err
+}
+
+// begin keeps a file from its beginning on, and returns what was kept under its number, which goes on under none.
+func (r *Registry) begin(path string, info os.FileInfo, head []byte) (k, before *Kept, err error) {
+	k = &Kept{ID: rand.Text()[:16], Path: path, Number: fileNumber(info), Head: len(head), Print: printOf(head), Line: 1}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range r.kept {
+		if other.Number == k.Number && k.Number != "" {
+			other.Number, before = "", other
+		}
+	}
+	r.kept = append(r.kept, k)
+	r.dirty = true
+	return k, before, r.save()
+}
+
+// grow lets more of a file's first bytes tell it from others.
+func (r *Registry) grow(k *Kept, head []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(head) > k.Head {
+		k.Head, k.Print, r.dirty = len(head), printOf(head), true
+	}
+}
+
+func (r *Registry) knows(path string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.kept, func(k *Kept) bool { return k.Path == path })
+}
+
+// has reports whether anything is kept of a file.
+func (r *Registry) has(t *tail) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.kept, func(k *Kept) bool { return k.isOf(t) })
+}
+
+// rest returns what is kept of files that are not among tails.
+func (r *Registry) rest(tails []*tail) (rest []*Kept) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range r.kept {
+		if !slices.ContainsFunc(tails, func(t *tail) bool { return t.Kept == k }) {
+			rest = append(rest, k)
+		}
+	}
+	return rest
+}
+
+// forget keeps a file no longer when it is handled up to offset, and reports whether it is.
+func (r *Registry) forget(k *Kept, offset int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k.Offset < offset {
+		return false
+	}
+	r.kept = slices.DeleteFunc(r.kept, func(other *Kept) bool { return other == k })
+	r.dirty = true
+	return true
+}
+
+// Reached notes that everything in front of an offset of a file is handled, and writes that from time to time.
+func (r *Registry) Reached(id string, offset, line int64) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range r.kept {
+		if k.ID == id && offset > k.Offset {
+			k.Offset, k.Line, r.dirty = offset, line, true
+		}
+	}
+	if time.Since(r.saved) < saveEvery {
+		return nil
+	}
+	return r.save()
+}
+
+// Save writes what has changed.
+func (r *Registry) Save() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.save()
+}
+
+func (r *Registry) save() error {
+	if r.path == "" || !r.dirty {
+		return nil
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetIndent("", " ")
+	if err := e.Encode(r.kept); err != nil {
+		return err
+	}
+	if err := writeBeside(r.path, b.Bytes()); err != nil {
+		return err
+	}
+	r.dirty, r.saved = false, time.Now()
+	return nil
+}
+
+// writeBeside replaces the file at path as a whole. Nobody else does so, so that what a kill leaves beside it is written
+// over.
+func writeBeside(path string, data []byte) error {
+	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	err = errors.Join(err, file.Sync(), file.Close())
+	if err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(file.Name())
+	}
+	return err
+}
+
+// Close writes what has changed, and lets others open the registry.
+func (r *Registry) Close() error {
+	err := r.Save()
+	if r.lock != nil {
+		err = errors.Join(err, r.lock.Close())
+	}
+	return err
+}

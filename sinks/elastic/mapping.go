@@ -1,0 +1,166 @@
+package elastic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/valyala/fastjson"
+)
+
+// A Mapping is what an index, an alias or a data stream can hold of an annotation.
+type Mapping uint8
+
+// The mappings.
+const (
+	Nested  Mapping = iota // all of it
+	Flat                   // only the summary, iocpipe.*: what stands at threat.enrichments cannot be converted
+	Unknown                // it may not be read; documents are written whole
+)
+
+// ourMappings returns the mappings of the component template.
+func ourMappings() *fastjson.Value {
+	return fastjson.MustParseBytes(embedded("component.json")).Get("template", "mappings")
+}
+
+// Prepare makes the index, alias or data stream of a name ready for annotated documents: one that does not exist is
+// created, one that lacks fields gets them. What must not be done costs annotations, or the check, and is told by the
+// note. After an error of the network, or of a server that is busy, Prepare is to be called again; after another one,
+// which [Final] tells, that would not help.
+func (c *Client) Prepare(ctx context.Context, name string) (m Mapping, note string, err error) {
+	for range 3 { // of two that create the index at once, one finds it there
+		answer, err := c.Do(ctx, http.MethodGet, "/"+url.PathEscape(name)+"/_mapping", nil, nil)
+		if err != nil {
+			return Unknown, "", err
+		}
+		switch e := answer.Err(); {
+		case busy(e):
+			return Unknown, "", e
+		case answer.Status == http.StatusNotFound:
+			created, note, err := c.create(ctx, name)
+			if err != nil || !created {
+				return Unknown, note, err
+			}
+		case e != nil:
+			return Unknown, fmt.Sprintf("index %s: its mapping cannot be read (%v): events are written as they are; that "+
+				"threat.enrichments is nested is up to the index template", name, e), nil
+		default:
+			return c.extend(ctx, name, answer.Body)
+		}
+	}
+	return Unknown, fmt.Sprintf("index %s: it neither exists nor can be created: events are written as they are", name), nil
+}
+
+// busy reports whether an answer may be another one in a while.
+func busy(e error) bool {
+	var answer *Error
+	return errors.As(e, &answer) && answer.busy()
+}
+
+// Final reports whether an error of the client's will not go away by waiting: the server does not let one in, or is none
+// that is known.
+func Final(err error) bool { return verdictOf(err) >= divide }
+
+// create creates an index, or the data stream that a template makes of the name.
+func (c *Client) create(ctx context.Context, name string) (created bool, note string, err error) {
+	if strings.HasPrefix(name, "<") {
+		return false, "", nil // date math names another index tomorrow
+	}
+	body := fastjson.MustParse("{}")
+	body.Set("mappings", ourMappings())
+	answer, err := c.Do(ctx, http.MethodPut, "/"+url.PathEscape(name), nil, body.MarshalTo(nil))
+	if err != nil {
+		return false, "", err
+	}
+	e := answer.Err()
+	var refusal *Error
+	if errors.As(e, &refusal) && strings.Contains(refusal.Reason, "creates data streams only") {
+		if answer, err = c.Do(ctx, http.MethodPut, "/_data_stream/"+url.PathEscape(name), nil, nil); err != nil {
+			return false, "", err
+		}
+		e = answer.Err()
+	}
+	switch {
+	case busy(e):
+		return false, "", e
+	case e == nil, errors.As(e, &refusal) && refusal.Type == "resource_already_exists_exception":
+		return true, "", nil
+	}
+	return false, fmt.Sprintf("index %s: it is left to the server to create it (%v): that threat.enrichments is nested is up "+
+		"to the index template", name, e), nil
+}
+
+// extend adds what the mapping of an existing index lacks.
+func (c *Client) extend(ctx context.Context, name string, body []byte) (m Mapping, note string, err error) {
+	have, err := newestMapping(body)
+	if err != nil {
+		return Unknown, "", err
+	}
+	ours := ourMappings()
+	if kind, mapped := enrichmentsType(have); mapped && kind != "nested" {
+		return Flat, fmt.Sprintf("index %s: threat.enrichments is mapped as %s, not nested, which cannot be changed: only iocpipe.* is "+
+			"written to it; a new index with the mapping of --es-print-templates takes all", name, kind), nil
+	}
+	if !lacks(have, ours) {
+		return Nested, "", nil
+	}
+	add := fastjson.MustParse("{}")
+	add.Set("properties", ours.Get("properties"))
+	answer, err := c.Do(ctx, http.MethodPut, "/"+url.PathEscape(name)+"/_mapping", url.Values{"write_index_only": {"true"}}, add.MarshalTo(nil))
+	if err != nil {
+		return Unknown, "", err
+	}
+	switch e := answer.Err(); {
+	case busy(e):
+		return Unknown, "", e
+	case e == nil:
+		return Nested, "", nil
+	default:
+		if _, mapped := enrichmentsType(have); mapped {
+			return Nested, fmt.Sprintf("index %s: fields of the annotation cannot be added to its mapping (%v); they are stored all the same", name, e), nil
+		}
+		return Flat, fmt.Sprintf("index %s: threat.enrichments cannot be added to its mapping (%v): only iocpipe.* is written to it", name, e), nil
+	}
+}
+
+// newestMapping returns the mappings of the index that is written to, of those that stand behind a name: the last, by the
+// order of the generations of a data stream or a rollover.
+func newestMapping(body []byte) (*fastjson.Value, error) {
+	v, err := fastjson.ParseBytes(body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
+	}
+	var names []string
+	v.GetObject().Visit(func(name []byte, _ *fastjson.Value) { names = append(names, string(name)) })
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%w: a mapping of no index", ErrMalformed)
+	}
+	return v.Get(slices.Max(names), "mappings"), nil
+}
+
+// enrichmentsType returns what threat.enrichments is mapped as.
+func enrichmentsType(mappings *fastjson.Value) (kind string, mapped bool) {
+	field := mappings
+	for _, name := range []string{"threat", "enrichments"} {
+		if field = field.Get("properties", name); field == nil {
+			return "", false
+		}
+	}
+	if kind = string(field.GetStringBytes("type")); kind == "" {
+		kind = "object"
+	}
+	return kind, true
+}
+
+// lacks reports whether a mapping lacks a field of another.
+func lacks(have, want *fastjson.Value) (yes bool) {
+	want.GetObject("properties").Visit(func(name []byte, field *fastjson.Value) {
+		mine := have.Get("properties", string(name))
+		yes = yes || mine == nil || lacks(mine, field)
+	})
+	return yes
+}

@@ -1,0 +1,88 @@
+package elastic
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/valyala/fastjson"
+)
+
+// What Prepare asks, in order, and what it makes of the answers.
+func TestPrepare(t *testing.T) {
+	nested := ourMappings().String()
+	refusal := func(status int, kind, reason string) string {
+		return fmt.Sprintf(`%d {"status":%d%s}`, status, status, errorMember(kind, reason))
+	}
+	missing := refusal(404, "index_not_found_exception", "no such index [x]")
+	forbidden := refusal(403, "security_exception", "action is unauthorized")
+	have := func(mapping string) string { return `200 {"x":{"mappings":` + mapping + `}}` }
+	const ok = `200 {"acknowledged":true}`
+	for name, c := range map[string]struct {
+		answers []string // to the requests, in order
+		calls   string
+		want    Mapping
+		note    string
+	}{
+		"made":     {[]string{missing, ok, have(nested)}, "GET /x/_mapping PUT /x GET /x/_mapping", Nested, ""},
+		"meantime": {[]string{missing, refusal(400, "resource_already_exists_exception", ""), have(nested)}, "GET /x/_mapping PUT /x GET /x/_mapping", Nested, ""},
+		"a data stream": {[]string{missing, refusal(400, "illegal_argument_exception",
+			"cannot create index with name [x], because it matches with template [y] that creates data streams only, use create data stream api instead"),
+			ok, have(`{}`), ok}, "GET /x/_mapping PUT /x PUT /_data_stream/x GET /x/_mapping PUT /x/_mapping", Nested, ""},
+		"not to be made":    {[]string{missing, forbidden}, "GET /x/_mapping PUT /x", Unknown, "left to the server to create it"},
+		"whole":             {[]string{have(nested)}, "GET /x/_mapping", Nested, ""},
+		"extended":          {[]string{have(`{"properties":{"message":{"type":"text"}}}`), ok}, "GET /x/_mapping PUT /x/_mapping", Nested, ""},
+		"lacks a field":     {[]string{have(`{"properties":{"threat":{"properties":{"enrichments":{"type":"nested"}}}}}`), forbidden}, "GET /x/_mapping PUT /x/_mapping", Nested, "stored all the same"},
+		"object":            {[]string{have(`{"properties":{"threat":{"properties":{"enrichments":{"properties":{}}}}}}`)}, "GET /x/_mapping", Flat, "mapped as object"},
+		"keyword":           {[]string{have(`{"properties":{"threat":{"properties":{"enrichments":{"type":"flattened"}}}}}`)}, "GET /x/_mapping", Flat, "mapped as flattened"},
+		"not extended":      {[]string{have(`{}`), refusal(400, "illegal_argument_exception", "Limit of total fields [1000] has been exceeded")}, "GET /x/_mapping PUT /x/_mapping", Flat, "Limit of total fields"},
+		"not to be read":    {[]string{forbidden}, "GET /x/_mapping", Unknown, "mapping cannot be read"},
+		"newest of several": {[]string{`200 {".ds-x-000002":{"mappings":` + nested + `},".ds-x-000001":{"mappings":{"properties":{"threat":{"properties":{"enrichments":{"properties":{}}}}}}}}`}, "GET /x/_mapping", Nested, ""},
+		"busy":              {[]string{`503 {}`}, "GET /x/_mapping", Unknown, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var calls []string
+			client := clientOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set(productHeader, productName)
+				calls = append(calls, r.Method+" "+r.URL.Path)
+				var code int
+				_, _ = fmt.Sscan(c.answers[len(calls)-1], &code)
+				w.WriteHeader(code)
+				fmt.Fprint(w, c.answers[len(calls)-1][4:])
+			}), func(c *Config) { c.Flavor = Elasticsearch })
+			m, note, err := client.Prepare(t.Context(), "x")
+			if (err != nil) != (name == "busy") || m != c.want || !strings.Contains(note, c.note) || c.note == "" && note != "" {
+				t.Errorf("%v %q, %v", m, note, err)
+			}
+			if strings.Join(calls, " ") != c.calls {
+				t.Errorf("calls %v, want %s", calls, c.calls)
+			}
+		})
+	}
+}
+
+// The templates are JSON, and map no field otherwise than nested or plain.
+func TestTemplates(t *testing.T) {
+	for _, c := range []struct {
+		flavor  Flavor
+		version string
+		ecs     bool
+	}{{Elasticsearch, "", true}, {Elasticsearch, "9.0.4", true}, {Elasticsearch, "8.7.0", true}, {Elasticsearch, "8.6.2", false},
+		{Elasticsearch, "7.17.29", false}, {OpenSearch, "3.8.0", false}, {OpenSearch, "7.10.2", false}} {
+		templates := Templates(c.flavor, c.version)
+		for _, template := range templates {
+			if !json.Valid(template.Body) {
+				t.Errorf("%s: %s", template.Path, template.Body)
+			}
+		}
+		index := fastjson.MustParseBytes(templates[1].Body)
+		if got := strings.Contains(index.Get("composed_of").String(), "ecs@mappings"); got != c.ecs {
+			t.Errorf("%s %s: %s", c.flavor, c.version, index)
+		}
+		if index.GetInt("priority") <= 100 || index.Get("data_stream") == nil {
+			t.Errorf("%s", index)
+		}
+	}
+}
