@@ -70,7 +70,12 @@ func (r Refused) String() string {
 // says of all its records, and records have a bound. The error is one of reading, of take, which ends the reading, or
 // of a file that is not of its kind as a whole; what was taken before it is good. Whether a list with many refusals is
 // to be trusted is for [Judge].
+//
+// The files of an archive, as [Open] and [Decompress] give it, are lists of their own, each in its format.
 func Read(r io.Reader, opt Options, take func(intel.Entry) error, refuse func(Refused)) (Kind, error) {
+	if m := archiveIn(r); m != nil {
+		return m.readLists(opt, take, refuse)
+	}
 	in := bufio.NewReaderSize(r, headSize)
 	if mark, _ := in.Peek(len(byteOrderMark)); string(mark) == byteOrderMark {
 		in.Discard(len(byteOrderMark))

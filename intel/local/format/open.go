@@ -16,6 +16,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"iocpipe/intel"
 )
 
 // maxWindow bounds what a zstd file can make its reader hold, in bytes: what zstd -d takes without being told more.
@@ -39,6 +41,20 @@ func Open(path string) (io.ReadCloser, error) {
 type opened struct {
 	io.Reader
 	first, then func() error
+}
+
+// archiveIn returns the archive that r is, or nil.
+func archiveIn(r io.Reader) *members {
+	for {
+		switch inner := r.(type) {
+		case *members:
+			return inner
+		case *opened:
+			r = inner.Reader
+		default:
+			return nil
+		}
+	}
 }
 
 func (o *opened) Close() error { return errors.Join(o.first(), o.then()) }
@@ -127,6 +143,30 @@ func (m *members) Read(p []byte) (int, error) {
 		}
 	}
 	return 0, nil
+}
+
+// readLists reads each member as a list. The format is that of all of them, or the formats in the order of the archive.
+func (m *members) readLists(opt Options, take func(intel.Entry) error, refuse func(Refused)) (Kind, error) {
+	var kinds []string
+	for {
+		if err := m.next(); err == io.EOF {
+			return Kind(strings.Join(kinds, ", ")), nil
+		} else if err != nil {
+			return Kind(strings.Join(kinds, ", ")), err
+		}
+		kind, err := Read(m.open, opt, take, func(r Refused) {
+			r.Where = m.name + ", " + r.Where
+			refuse(r)
+		})
+		m.open.Close()
+		m.open = nil
+		if err != nil {
+			return kind, fmt.Errorf("%s: %w", m.name, err)
+		}
+		if !slices.Contains(kinds, string(kind)) {
+			kinds = append(kinds, string(kind))
+		}
+	}
 }
 
 // next opens the next member that is a file.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+
+	"iocpipe/intel"
 )
 
 func gzipped(content string) string {
@@ -203,5 +205,46 @@ func TestBzip2(t *testing.T) {
 	}
 	if got, err := io.ReadAll(r); string(got) != "evil.test\n" || err != nil {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestArchiveOfSeveralFormats reads each file of an archive as the list that it is.
+func TestArchiveOfSeveralFormats(t *testing.T) {
+	var b bytes.Buffer
+	w := zip.NewWriter(&b)
+	for _, file := range []struct{ name, content string }{
+		{"a.txt", "203.0.113.7\nrubbish\n"}, {"empty/", ""}, {"b.csv", "indicator,type\nevil.test,domain"}, {"c.txt", "203.0.113.8"},
+	} {
+		f, err := w.Create(file.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = f.Write([]byte(file.content))
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "lists.zip")
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var got, refused []string
+	kind, err := Read(r, Options{}, func(e intel.Entry) error {
+		got = append(got, e.Key.Value)
+		return nil
+	}, func(r Refused) { refused = append(refused, r.String()) })
+	if err != nil || kind != "plain, csv" {
+		t.Errorf("%q, %v", kind, err)
+	}
+	if text := strings.Join(got, " "); text != "203.0.113.7 evil.test 203.0.113.8" {
+		t.Errorf("got %s", text)
+	}
+	if text := strings.Join(refused, "; "); text != `a.txt, line 2: no indicator: "rubbish"` {
+		t.Errorf("refused %s", text)
 	}
 }
