@@ -15,13 +15,15 @@ import (
 var mayImport = map[string][]string{
 	"cmd/iocpipe":        {"..."},
 	"extract":            {},
+	"httpclient":         {},
+	"sharedfile":         {},
 	"intel":              {"extract"},
-	"intel/local":        {"extract", "intel"},
-	"intel/local/export": {"extract", "intel"},
-	"intel/local/feed":   {"intel"},
+	"intel/local":        {"extract", "intel", "sharedfile"},
+	"intel/local/export": {"extract", "intel", "sharedfile"},
+	"intel/local/feed":   {"intel", "httpclient", "sharedfile"},
 
-	"cache":           {"extract", "intel"},
-	"lookup":          {"extract", "intel", "cache"},
+	"cache":           {"extract", "intel", "sharedfile"},
+	"lookup":          {"extract", "intel", "cache", "httpclient"},
 	"filter":          {"extract", "intel", "cache", "lookup"},
 	"filter/annotate": {"extract", "intel"},
 	"filter/source":   {},
@@ -58,7 +60,9 @@ type goPackage struct {
 
 func goList(t *testing.T) (packages []goPackage) {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...").Output()
+	list := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	list.Stderr = t.Output()
+	out, err := list.Output()
 	if err != nil {
 		t.Fatal(err)
 	}

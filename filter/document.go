@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/valyala/fastjson"
+
+	"iocpipe/filter/annotate"
 )
 
 // maxMessage is how much of a line over the limit becomes one document, in bytes; what is behind it becomes another.
@@ -118,14 +120,14 @@ func (x *indexer) appendHead(dst []byte, when time.Time, at Position) []byte {
 	dst = append(dst, `",`...)
 	if at.Name != "-" {
 		dst = append(dst, `"log":{"file":{"path":`...)
-		dst = appendJSON(dst, at.Name)
+		dst = annotate.AppendString(dst, at.Name)
 		dst = append(dst, `},"offset":`...)
 		dst = strconv.AppendInt(dst, at.Offset, 10)
 		dst = append(dst, "},"...)
 	}
 	if x.Host != "" {
 		dst = append(dst, `"host":{"name":`...)
-		dst = appendJSON(dst, x.Host)
+		dst = annotate.AppendString(dst, x.Host)
 		dst = append(dst, "},"...)
 	}
 	return dst
@@ -254,10 +256,10 @@ func (x *indexer) appendPositionID(dst []byte, at Position) []byte {
 // appendAction appends the line of the bulk API that creates a document.
 func appendAction(dst []byte, index string, id []byte) []byte {
 	dst = append(dst, `{"create":{"_index":`...)
-	dst = appendJSON(dst, index)
+	dst = annotate.AppendString(dst, index)
 	if len(id) > 0 {
 		dst = append(dst, `,"_id":`...)
-		dst = appendJSON(dst, string(id))
+		dst = annotate.AppendString(dst, string(id))
 	}
 	return append(dst, "}}\n"...)
 }

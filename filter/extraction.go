@@ -2,14 +2,13 @@ package filter
 
 import (
 	"bytes"
-	"encoding/json"
 	"io"
 	"slices"
 	"strconv"
 	"sync"
-	"unicode/utf8"
 
 	"iocpipe/extract"
+	"iocpipe/filter/annotate"
 )
 
 // An Extraction is a Worker whose lines tell what indicators the lines that came in hold: one JSON object for each
@@ -76,7 +75,7 @@ func (e *Extraction) appendLine(dst []byte, name string, n int64, line []byte) [
 	dst = append(dst, '{')
 	if e.File {
 		dst = append(dst, `"file":`...)
-		dst = append(appendJSON(dst, name), ',')
+		dst = append(annotate.AppendString(dst, name), ',')
 	}
 	dst = append(dst, `"line":`...)
 	dst = strconv.AppendInt(dst, n, 10)
@@ -95,43 +94,22 @@ func appendMatch(dst []byte, m extract.Match, line []byte) []byte {
 	dst = append(dst, m.Type.String()...)
 	dst = append(dst, `","value":`...)
 	from := len(dst)
-	dst = appendJSON(dst, m.Value)
+	dst = annotate.AppendString(dst, m.Value)
 	value := dst[from:]
 	dst = append(dst, `,"raw":`...)
 	if raw := line[m.Start:m.End]; string(raw) == m.Value {
 		dst = append(dst, value...) // most values stand in the line as they are
 	} else {
-		dst = appendJSON(dst, raw)
+		dst = annotate.AppendString(dst, raw)
 	}
 	dst = append(dst, `,"offset":`...)
 	dst = strconv.AppendInt(dst, int64(m.Start), 10)
 	if m.Field != "" {
 		dst = append(dst, `,"field":`...)
-		dst = appendJSON(dst, m.Field)
+		dst = annotate.AppendString(dst, m.Field)
 	}
 	return append(dst, '}')
 }
-
-// appendJSON appends s as a JSON string. Nearly all values are ASCII without anything to escape.
-func appendJSON[T string | []byte](dst []byte, s T) []byte {
-	for i := range len(s) {
-		if !plainByte[s[i]] {
-			quoted, _ := json.Marshal(string(s)) // a string is always a JSON value
-			return append(dst, quoted...)
-		}
-	}
-	dst = append(dst, '"')
-	dst = append(dst, s...)
-	return append(dst, '"')
-}
-
-// plainByte holds the bytes that stand for themselves in a JSON string.
-var plainByte = func() (t [256]bool) {
-	for c := ' '; c < utf8.RuneSelf; c++ {
-		t[c] = c != '"' && c != '\\'
-	}
-	return t
-}()
 
 // cutLine returns the first line of data without its ending, the ending, and what follows.
 func cutLine(data []byte) (line, ending, rest []byte) {
@@ -187,7 +165,7 @@ func (c *Counts) WriteTo(w io.Writer) (int64, error) {
 		out = append(out, `{"type":"`...)
 		out = append(out, e.key.Type.String()...)
 		out = append(out, `","value":`...)
-		out = appendJSON(out, e.key.Value)
+		out = annotate.AppendString(out, e.key.Value)
 		out = append(out, `,"count":`...)
 		out = strconv.AppendInt(out, e.n, 10)
 		out = append(out, "}\n"...)

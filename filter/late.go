@@ -18,8 +18,8 @@ import (
 // forgotten first. It is well over the number that can wait for a question.
 const maxPassed = 1 << 16
 
-// maxMeetings is how many meetings are remembered for each, and maxAllMeetings for all of them, some 30 MB: whoever met it
-// is to be told of.
+// maxMeetings is how many meetings are remembered for each, and maxAllMeetings for all of them, some 30 MB: whoever met
+// it is to be told of.
 const maxMeetings, maxAllMeetings = 256, 1 << 18
 
 // A Late remembers which events passed before an answer about their indicators came, so that it reaches them still.
@@ -179,7 +179,7 @@ func AppendFollowUp(dst []byte, a *annotate.Annotator, v LateVerdict, now time.T
 	bare = strconv.AppendInt(bare, v.Events, 10)
 	bare = append(bare, `,"indicator":`...)
 	from := len(bare) + 1
-	bare = appendJSON(bare, v.Key.Value)
+	bare = annotate.AppendString(bare, v.Key.Value)
 	to := len(bare) - 1
 	bare = append(bare, `,"first":`...)
 	bare = appendPlace(bare, v.First)
@@ -197,7 +197,7 @@ func appendPlace(dst []byte, p Place) []byte {
 	dst = append(dst, '"')
 	if p.File != "" {
 		dst = append(dst, `,"file":`...)
-		dst = appendJSON(dst, p.File)
+		dst = annotate.AppendString(dst, p.File)
 	}
 	dst = append(dst, `,"line":`...)
 	dst = strconv.AppendInt(dst, p.Line, 10)

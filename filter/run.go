@@ -82,8 +82,8 @@ type Positioner interface {
 // Memory is bounded by 2*Workers+3 blocks, each of 256 KiB or of one line, and what the workers make of them.
 //
 // When ctx is done reading goes on for Options.Drain, unless the cause is [ErrAtOnce]; then what was read is written, and
-// Run returns nil. A Read that blocks is left behind, with its goroutine. The only error is w's, at which Run ends at once: [syscall.EPIPE] when
-// nobody reads any more.
+// Run returns nil. A Read that blocks is left behind, with its goroutine. The only error is w's, at which Run ends at
+// once: [syscall.EPIPE] when nobody reads any more.
 func Run(ctx context.Context, src Source, w io.Writer, newWorker func() Worker, opts Options) (Stats, error) {
 	if opts.Workers <= 0 {
 		opts.Workers = runtime.GOMAXPROCS(0)

@@ -28,8 +28,9 @@ type Budget interface {
 	Done(key extract.Key, outcome string, now time.Time)
 }
 
-// A Bucket is the budget of one source within one process: tokens come at a steady rate, up to a burst, and each request costs one. It is
-// full at first. Unlike [rate.Limiter.Wait] it lets the question be chosen only when the token is there.
+// A Bucket is the budget of one source within one process: tokens come at a steady rate, up to a burst, and each
+// request costs one. It is full at first. Unlike [rate.Limiter.Wait] it lets the question be chosen only when the token
+// is there.
 type Bucket struct{ limiter *rate.Limiter }
 
 // NewBucket returns a full bucket for limit requests per second.
@@ -72,13 +73,14 @@ type Solo struct {
 
 	mu     sync.Mutex
 	lookAt time.Time // whether it is alone by now
-	waited bool      // for others to end: what came in meanwhile is theirs
+	mine   bool      // it has seen that it is
 }
 
 // lookAgain is how often a Solo looks whether its process is alone by now.
 const lookAgain = time.Second
 
-// NewSolo returns an empty bucket for limit requests per second, which gives a token only when alone is true.
+// NewSolo returns an empty bucket for limit requests per second, which gives tokens from when alone has become true; that
+// it then stays.
 func NewSolo(limit rate.Limit, burst int, alone func() bool) *Solo {
 	s := &Solo{Bucket: NewBucket(limit, burst), alone: alone}
 	s.limiter.AllowN(time.Now(), burst)
@@ -92,18 +94,27 @@ func (s *Solo) Delay(now time.Time) time.Duration {
 	return max(s.Bucket.Delay(now), s.lookAt.Sub(now))
 }
 
-// Take takes a token, if there is one and the process is alone. One that has waited for others begins with an empty
-// bucket.
+// look notes whether the process is alone. The bucket is empty when it becomes so: what came in before is others'.
+func (s *Solo) look(now time.Time) {
+	if s.mine = s.alone(); !s.mine {
+		s.lookAt = now.Add(lookAgain)
+		return
+	}
+	burst := s.limiter.Burst()
+	s.limiter.SetBurstAt(now, 0)
+	s.limiter.SetBurstAt(now, burst)
+}
+
+// Take takes a token, if there is one and the process is alone. It is here, and not in Delay, that this is found out: who
+// has no question does not keep others from asking.
 func (s *Solo) Take(key extract.Key, now time.Time) cache.Grant {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch alone := s.alone(); {
-	case !alone:
-		s.waited, s.lookAt = true, now.Add(lookAgain)
+	if !s.mine {
+		s.look(now)
+	}
+	if !s.mine {
 		return cache.NotYet
-	case s.waited:
-		s.waited = false
-		s.limiter.AllowN(now, int(s.limiter.TokensAt(now)))
 	}
 	return s.Bucket.Take(key, now)
 }

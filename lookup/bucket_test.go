@@ -55,3 +55,18 @@ func TestSolo(t *testing.T) {
 		}
 	})
 }
+
+// Until a Solo looks, nobody knows who asked: it begins with an empty bucket then, not when it was made.
+func TestSoloCountsFromItsFirstLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := NewSolo(rate.Every(10*time.Second), 5, func() bool { return true })
+		time.Sleep(time.Hour)
+		if s.Take(ip(1), time.Now()) != cache.NotYet || s.Delay(time.Now()).Round(time.Millisecond) != 10*time.Second {
+			t.Errorf("a token that came in before it looked, or in %v", s.Delay(time.Now()))
+		}
+		time.Sleep(10 * time.Second)
+		if s.Take(ip(1), time.Now()) != cache.Granted || s.Take(ip(2), time.Now()) != cache.NotYet {
+			t.Error("not the one token since it looked")
+		}
+	})
+}

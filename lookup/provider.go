@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
 	"iocpipe/extract"
+	"iocpipe/httpclient"
 	"iocpipe/intel"
 )
 
@@ -73,6 +73,9 @@ func (e *StatusError) Error() string {
 	return strings.TrimSpace(fmt.Sprintf("%s: status %d %s", e.Host, e.Status, http.StatusText(e.Status)))
 }
 
+// maxRetryAfter bounds how long a source can ask to be left alone.
+const maxRetryAfter = 24 * time.Hour
+
 // CheckStatus returns nil for status 200, a [BusyError] for 429 and 503, and a [StatusError] for any other. host is
 // what the error names; now is when a Retry-After date counts from.
 func CheckStatus(host string, resp *http.Response, now time.Time) error {
@@ -80,25 +83,8 @@ func CheckStatus(host string, resp *http.Response, now time.Time) error {
 	case http.StatusOK:
 		return nil
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		return &BusyError{host, resp.StatusCode, ParseRetryAfter(resp.Header.Get("Retry-After"), now)}
+		return &BusyError{host, resp.StatusCode, httpclient.RetryAfter(resp.Header, now, maxRetryAfter)}
 	}
 	kind, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // what is no media type is no JSON
 	return &StatusError{host, resp.StatusCode, kind == "application/json"}
-}
-
-// MaxRetryAfter bounds what [ParseRetryAfter] returns: a slip in a header must not silence a source for good.
-const MaxRetryAfter = 24 * time.Hour
-
-// ParseRetryAfter reads the value of a Retry-After header, seconds or an HTTP date that counts from now (RFC 9110,
-// section 10.2.3). It returns 0 for what is neither or already over, and at most [MaxRetryAfter].
-func ParseRetryAfter(value string, now time.Time) time.Duration {
-	value = strings.TrimSpace(value)
-	if seconds, err := strconv.ParseUint(value, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
-		return time.Duration(min(seconds, uint64(MaxRetryAfter/time.Second))) * time.Second
-	}
-	date, err := http.ParseTime(value)
-	if err != nil {
-		return 0
-	}
-	return min(max(date.Sub(now), 0), MaxRetryAfter)
 }

@@ -71,11 +71,7 @@ func stateCommand(use, short string, args cobra.PositionalArgs, run func(context
 				return err
 			}
 			defer func() { err = errors.Join(err, state.Close()) }()
-			ctx := cmd.Context()
-			if ctx == nil {
-				ctx = context.Background()
-			}
-			return run(ctx, state, given)
+			return run(cmd.Context(), state, given)
 		},
 	}
 	cmd.Flags().StringVar(&sources.state, "state", "", "`DIR` of the state, as the filter has it")
@@ -170,11 +166,11 @@ func printStateStats(ctx context.Context, con console, s *host.State) error {
 			if verdict == intel.NoVerdict.String() {
 				says = "not-known"
 			}
-			parts = append(parts, fmt.Sprintf("%s %s", thousands(int64(stats.Answers[source][verdict])), says))
+			parts = append(parts, fmt.Sprintf("%s %s", thousands(stats.Answers[source][verdict]), says))
 		}
 		fmt.Fprintf(w, "answers of %s: %s\n", annotate.Safe(source), strings.Join(parts, ", "))
 	}
-	fmt.Fprintf(w, "relations %s, being asked %d, questions in the log %s\n", thousands(int64(stats.Relations)), stats.Leases, thousands(int64(stats.Asked)))
+	fmt.Fprintf(w, "relations %s, being asked %d, questions in the log %s\n", thousands(stats.Relations), stats.Leases, thousands(stats.Asked))
 	for _, b := range stats.Budgets {
 		fmt.Fprintf(w, "budget of %s: %.1f of %d questions left, one more every %s\n", annotate.Safe(b.Source), b.Left, b.Burst,
 			time.Duration(float64(time.Second)/b.PerSecond).Round(time.Millisecond))

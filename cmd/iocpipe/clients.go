@@ -11,6 +11,7 @@ import (
 
 	"iocpipe/extract"
 	"iocpipe/filter/annotate"
+	"iocpipe/httpclient"
 	"iocpipe/lookup"
 	"iocpipe/lookup/httpapi"
 	"iocpipe/lookup/otx"
@@ -69,7 +70,7 @@ func newClient(source string, api httpapi.Config, settings sourceConfig) (c clie
 		c, err = newThreatCrowd(api, settings)
 	}
 	switch {
-	case errors.Is(err, httpapi.ErrPlainHTTP):
+	case errors.Is(err, httpclient.ErrPlainHTTP):
 		return nil, "", usagef("--intel: %v; --insecure-http allows it", err)
 	case err != nil:
 		return nil, "", usagef("--intel: %v", err)

@@ -60,7 +60,7 @@ func (f *filterFlags) check(con console) error {
 		return err
 	}
 	s := newStream(con, f.in)
-	mine := &own{paths: paths, store: f.sources.path(), must: f.sources.store != "", scan: &f.scan, know: know, stream: s}
+	mine := f.sources.own(paths, &f.scan, know, s)
 	if err := mine.load(); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (f *filterFlags) check(con console) error {
 		for _, source := range sources {
 			entries += source.Entries
 		}
-		fmt.Fprintf(con.stdout, "local intelligence: %s entries\n", count(entries))
+		fmt.Fprintf(con.stdout, "local intelligence: %s entries\n", thousands(entries))
 	}
 	for _, n := range networks {
 		fmt.Fprintf(con.stdout, "asks %s about %s: %.3g a minute, %d at once\n", annotate.Safe(n.Name), typeNames(n.Types), 60*float64(n.Rate), n.Burst)

@@ -65,7 +65,7 @@ func TestCorrectionsReachRunningFilters(t *testing.T) {
 	all("from "+address(1), false)
 	for _, p := range filters {
 		p.end(0)
-		if in := strings.Count(p.out.String(), "\n"); !strings.Contains(p.err.String(), fmt.Sprintf("%s lines in, %s out", count(in), count(in))) {
+		if in := strings.Count(p.out.String(), "\n"); !strings.Contains(p.err.String(), fmt.Sprintf("%s lines in, %s out", thousands(in), thousands(in))) {
 			t.Errorf("%d lines left; stderr: %s", in, p.err.String())
 		}
 	}

@@ -79,7 +79,7 @@ func newExplainer(con console, scan *scanFlags, sources *sourceFlags) (*explaine
 	if err != nil {
 		return nil, err
 	}
-	mine := &own{paths: paths, store: sources.path(), must: sources.store != "", scan: scan, know: know, stream: s}
+	mine := sources.own(paths, scan, know, s)
 	if err := mine.load(); err != nil {
 		return nil, err
 	}
@@ -221,7 +221,7 @@ func (e *explainer) queue(key extract.Key, asked bool) {
 	}
 	if asked && !waits && len(queues) > 0 {
 		fmt.Fprintf(e.con.stdout, "    does not wait in the %d running processes, or behind place %s · %s others do; %s left unasked when a table was full\n",
-			len(queues), thousands(queueLines), thousands(int64(others)), thousands(int64(evicted)))
+			len(queues), thousands(queueLines), thousands(others), thousands(evicted))
 	}
 }
 

@@ -237,7 +237,7 @@ func (f *filterFlags) open(con console) (s *session, err error) {
 		return nil, err
 	}
 	s.way.attach(s.know, &f.late)
-	s.mine = &own{paths: paths, store: f.sources.path(), must: f.sources.store != "", scan: &f.scan, know: s.know, stream: s.stream}
+	s.mine = f.sources.own(paths, &f.scan, s.know, s.stream)
 	if err := s.mine.load(); err != nil {
 		return nil, err
 	}
@@ -521,7 +521,7 @@ func askedAndLeft(know *filter.Knowledge) (asked, left int64) {
 }
 
 // thousands formats n with commas.
-func thousands(n int64) string {
+func thousands[N int | int64 | uint64](n N) string {
 	s := fmt.Sprint(n)
 	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
 		s = s[:i] + "," + s[i:]

@@ -93,13 +93,13 @@ func (f *exportFlags) run(con console, path string) error {
 
 // exportWords says in one line what became of the values.
 func exportWords(r export.Result) string {
-	text := count(r.Written) + " written"
+	text := thousands(r.Written) + " written"
 	if r.Reduced > 0 {
-		text += fmt.Sprintf(", %s of them without the relations they name", count(r.Reduced))
+		text += fmt.Sprintf(", %s of them without the relations they name", thousands(r.Reduced))
 	}
 	separator := "; left out: "
 	for _, reason := range slices.Sorted(maps.Keys(r.LeftOut)) {
-		text += fmt.Sprintf("%s%s (%s)", separator, reason, count(r.LeftOut[reason]))
+		text += fmt.Sprintf("%s%s (%s)", separator, reason, thousands(r.LeftOut[reason]))
 		separator = ", "
 	}
 	return text

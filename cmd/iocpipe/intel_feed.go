@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"iocpipe/filter/annotate"
+	"iocpipe/httpclient"
 	"iocpipe/intel/local"
 	"iocpipe/intel/local/feed"
 	"iocpipe/intel/local/format"
@@ -27,7 +27,7 @@ func newIntelFeedCommand(con console) *cobra.Command {
 		Args:  noSuchCommand,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return usagef("intel feed: say add, rm or ls") },
 	}
-	cmd.AddCommand(newFeedAddCommand(con), newFeedRemoveCommand(con), newFeedListCommand(con))
+	cmd.AddCommand(newFeedAddCommand(con), newFeedRemoveCommand(), newFeedListCommand(con))
 	return cmd
 }
 
@@ -70,14 +70,6 @@ Nothing is fetched: intel update does that.
 	return cmd
 }
 
-// someArgs refuses an empty list of arguments.
-func someArgs(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
-		return usagef("%s: what? %s", cmd.CommandPath(), cmd.UseLine())
-	}
-	return nil
-}
-
 func (f *feedFlags) run(cmd *cobra.Command, con console, args []string) error {
 	store, err := f.store.settled(cmd)
 	if err != nil {
@@ -90,7 +82,7 @@ func (f *feedFlags) run(cmd *cobra.Command, con console, args []string) error {
 	if err := makeFolder(store); err != nil {
 		return err
 	}
-	err = feed.Change(background(cmd), registryPath(store), func(r *feed.Registry) error {
+	err = feed.Change(cmd.Context(), registryPath(store), func(r *feed.Registry) error {
 		for i := range feeds {
 			if _, err := r.Add(feeds[i]); err != nil {
 				return usagef("intel feed add: %v", err)
@@ -153,7 +145,7 @@ func (f *feedFlags) apply(added *feed.Feed) error {
 	added.KeyEnv, added.KeyHeader = cmp.Or(f.keyEnv, added.KeyEnv), cmp.Or(f.keyHeader, added.KeyHeader)
 	added.InsecureHTTP = f.insecureHTTP
 	switch err := added.Validate(); {
-	case errors.Is(err, feed.ErrPlainHTTP):
+	case errors.Is(err, httpclient.ErrPlainHTTP):
 		return usagef("intel feed add: %v; --insecure-http allows it", err)
 	case err != nil:
 		return usagef("intel feed add: %v", err)
@@ -161,7 +153,7 @@ func (f *feedFlags) apply(added *feed.Feed) error {
 	return nil
 }
 
-func newFeedRemoveCommand(con console) *cobra.Command {
+func newFeedRemoveCommand() *cobra.Command {
 	var flags storeFlags
 	cmd := &cobra.Command{
 		Use:   "rm NAME…",
@@ -172,7 +164,7 @@ func newFeedRemoveCommand(con console) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return feed.Change(background(cmd), registryPath(store), func(r *feed.Registry) error {
+			return feed.Change(cmd.Context(), registryPath(store), func(r *feed.Registry) error {
 				for _, name := range names {
 					if err := r.Remove(name); err != nil {
 						return exitError{exitFailed, "intel feed rm: " + err.Error()}
@@ -251,7 +243,7 @@ func listFeeds(con console, r feed.Registry, asJSON bool, now time.Time) error {
 			}
 			continue
 		}
-		fmt.Fprintf(table, "%s\t%s entries\t%s\t%s\t%s\t%s\n", f.Name, thousands(int64(f.Entries)), ageWords(ages[i]),
+		fmt.Fprintf(table, "%s\t%s entries\t%s\t%s\t%s\t%s\n", f.Name, thousands(f.Entries), ageWords(ages[i]),
 			dueWords(f.Due(), now), stateWords(f, ages[i]), annotate.Safe(f.From))
 	}
 	return table.Flush()
@@ -281,12 +273,4 @@ func stateWords(f feed.Feed, a feed.Age) string {
 		return "new"
 	}
 	return "ok"
-}
-
-// background is cmd's context, which is none in a test of its own.
-func background(cmd *cobra.Command) context.Context {
-	if ctx := cmd.Context(); ctx != nil {
-		return ctx
-	}
-	return context.Background()
 }

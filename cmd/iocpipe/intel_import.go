@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -70,8 +71,9 @@ func (f *importFlags) run(con console, path string, sources []string) error {
 	if err := makeFolder(path); err != nil {
 		return err
 	}
-	bar := newFeedBar(con, "reading")
+	bar := newProgress(con, "reading")
 	defer bar.finish()
+	stdin := func() io.Reader { return con.stdin }
 	var lists []*importing
 	unread := false
 	for _, source := range sources {
@@ -81,7 +83,17 @@ func (f *importFlags) run(con console, path string, sources []string) error {
 				fmt.Fprintf(con.stderr, "iocpipe: intel import: %s\n", oneLine(err.Error()))
 				continue
 			}
-			lists = f.add(lists, file, importing{con: con, opt: opt, bar: bar, strict: f.strict, expires: time.Duration(f.expires)})
+			lists = f.add(lists, file, importing{con: con, opt: opt, bar: bar, stdin: stdin, strict: f.strict, expires: time.Duration(f.expires)})
+		}
+	}
+	if len(lists) > 1 && slices.Contains(sources, "-") {
+		kept, err := spool(con.stdin)
+		if err != nil {
+			return fmt.Errorf("intel import: standard input: %w", err)
+		}
+		defer kept.Close()
+		for _, l := range lists {
+			l.stdin = func() io.Reader { return io.NewSectionReader(kept, 0, math.MaxInt64) }
 		}
 	}
 	for _, list := range lists {
@@ -94,6 +106,20 @@ func (f *importFlags) run(con console, path string, sources []string) error {
 		return exitError{exitFailed, ""}
 	}
 	return err
+}
+
+// spool copies r to a file without a name: the sources are read again when one of them is no good.
+func spool(r io.Reader) (*os.File, error) {
+	file, err := os.CreateTemp("", "iocpipe-*.list")
+	if err != nil {
+		return nil, err
+	}
+	_ = os.Remove(file.Name()) // where that is not possible while it is open, the system clears it up
+	if _, err := io.Copy(file, r); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
 }
 
 // filesOf yields the files of one SOURCE; - is standard input.
@@ -128,7 +154,8 @@ type importing struct {
 	con     console
 	opt     format.Options
 	files   []string
-	bar     *feedBar
+	bar     *progress
+	stdin   func() io.Reader // from its beginning
 	strict  bool
 	expires time.Duration
 
@@ -267,7 +294,7 @@ func (l *importing) expiring(e intel.Entry) intel.Entry {
 // open opens a file, with the eye of a person on a terminal on how far it is read.
 func (l *importing) open(file string) (io.ReadCloser, error) {
 	if file == "-" {
-		return io.NopCloser(l.con.stdin), nil
+		return io.NopCloser(l.stdin()), nil
 	}
 	f, err := os.Open(file)
 	if err != nil {
@@ -281,7 +308,7 @@ type watched struct {
 	*os.File
 	name string
 	done int64
-	bar  *feedBar
+	bar  *progress
 }
 
 func (w *watched) Read(p []byte) (int, error) {
@@ -296,13 +323,13 @@ func (l *importing) tell(r local.Result) {
 	w := l.con.stdout
 	isNew := r.Taken - r.Unchanged - r.Replaced
 	fmt.Fprintf(w, "%s (%s): %s taken: %s new, %s replaced, %s unchanged", annotate.Safe(r.Source), l.source.Kind,
-		count(r.Taken), count(isNew), count(r.Replaced), count(r.Unchanged))
+		thousands(r.Taken), thousands(isNew), thousands(r.Replaced), thousands(r.Unchanged))
 	for _, part := range []struct {
 		n    int
 		what string
 	}{{r.Dropped, "no longer listed"}, {r.Expired, "expired"}, {r.Duplicate, "listed twice"}, {r.Excess, "too many of one"}, {l.source.Refused, "refused"}} {
 		if part.n > 0 {
-			fmt.Fprintf(w, " · %s %s", count(part.n), part.what)
+			fmt.Fprintf(w, " · %s %s", thousands(part.n), part.what)
 		}
 	}
 	fmt.Fprintln(w)
@@ -310,8 +337,6 @@ func (l *importing) tell(r local.Result) {
 		fmt.Fprintf(l.con.stderr, "iocpipe: %s: refused %s\n", annotate.Safe(r.Source), annotate.Safe(sample))
 	}
 	if more := l.faults - len(l.told); more > 0 {
-		fmt.Fprintf(l.con.stderr, "iocpipe: %s: refused %s more; iocpipe intel ls --refused\n", annotate.Safe(r.Source), count(more))
+		fmt.Fprintf(l.con.stderr, "iocpipe: %s: refused %s more; iocpipe intel ls --refused\n", annotate.Safe(r.Source), thousands(more))
 	}
 }
-
-func count(n int) string { return thousands(int64(n)) }

@@ -81,7 +81,7 @@ func listSources(con console, store *local.Store, feeds []feed.Age, asJSON bool)
 		if stale {
 			state += ", stale"
 		}
-		fmt.Fprintf(table, "%s\t%s entries\t%s refused\t%s\t%s\t%s\n", cell(s.Name), count(s.Entries), count(s.Refused), s.Kind, state, cell(s.From))
+		fmt.Fprintf(table, "%s\t%s entries\t%s refused\t%s\t%s\t%s\n", cell(s.Name), thousands(s.Entries), thousands(s.Refused), s.Kind, state, cell(s.From))
 	}
 	return table.Flush()
 }
@@ -110,7 +110,7 @@ func listRefused(con console, store *local.Store, names []string, asJSON bool) e
 			fmt.Fprintf(con.stdout, "%s: %s\n", annotate.Safe(s.Name), annotate.Safe(sample))
 		}
 		if more := s.Refused - len(s.Samples); more > 0 && len(s.Samples) > 0 {
-			fmt.Fprintf(con.stdout, "%s: and %s more\n", annotate.Safe(s.Name), count(more))
+			fmt.Fprintf(con.stdout, "%s: and %s more\n", annotate.Safe(s.Name), thousands(more))
 		}
 	}
 	return nil

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -11,11 +10,9 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
-	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 
 	"iocpipe/filter/annotate"
@@ -85,12 +82,12 @@ func (f *updateFlags) run(cmd *cobra.Command, con console) error {
 	if err := f.validate(); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(background(cmd), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := f.awaitJitter(ctx, registryPath(store)); err != nil {
 		return err
 	}
-	bar := newFeedBar(con, "fetching")
+	bar := newProgress(con, "fetching")
 	opt := f.options
 	opt.UserAgent = "iocpipe/" + version()
 	opt.Formats, opt.Store, opt.Holds = feedFormats(), feedStore(store), heldSources(store)
@@ -154,7 +151,7 @@ func heldWords(f feed.Feed) string {
 	if f.Good.IsZero() {
 		return "nothing has come of it yet"
 	}
-	return fmt.Sprintf("the %s entries of %s stay in use", thousands(int64(f.Entries)), f.Good.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("the %s entries of %s stay in use", thousands(f.Entries), f.Good.UTC().Format(time.RFC3339))
 }
 
 // updateWords says in one line what became of the feeds.
@@ -165,10 +162,10 @@ func updateWords(results []feed.Result, now time.Time) string {
 	for _, r := range results {
 		switch r.Outcome {
 		case feed.Updated:
-			parts = append(parts, r.Feed.Name+" "+thousands(int64(r.Feed.Entries)))
+			parts = append(parts, r.Feed.Name+" "+thousands(r.Feed.Entries))
 			refused += r.Feed.Refused
 		case feed.Unchanged:
-			parts = append(parts, r.Feed.Name+" "+thousands(int64(r.Feed.Entries))+" unchanged")
+			parts = append(parts, r.Feed.Name+" "+thousands(r.Feed.Entries)+" unchanged")
 		case feed.Failed:
 			parts = append(parts, r.Feed.Name+" failed")
 		case feed.NotDue:
@@ -183,7 +180,7 @@ func updateWords(results []feed.Result, now time.Time) string {
 		return fmt.Sprintf("nothing is due · next is %s in %s", next.Feed.Name, feed.Rounded(max(next.Next.Sub(now), 0)))
 	}
 	if refused > 0 {
-		parts = append(parts, fmt.Sprintf("refused %s (intel ls --refused)", thousands(int64(refused))))
+		parts = append(parts, fmt.Sprintf("refused %s (intel ls --refused)", thousands(refused)))
 	}
 	return strings.Join(parts, " · ")
 }
@@ -209,40 +206,4 @@ func printResults(con console, results []feed.Result) error {
 		}
 	}
 	return nil
-}
-
-// A feedBar shows on a terminal how much has come of all feeds together.
-type feedBar struct {
-	mu   sync.Mutex
-	bar  *progressbar.ProgressBar // nil where there is no terminal
-	done map[string]int64         // by feed
-}
-
-func newFeedBar(con console, doing string) *feedBar {
-	b := &feedBar{done: make(map[string]int64)}
-	if isTerminal(con.stderr) && os.Getenv("TERM") != "dumb" {
-		b.bar = progressbar.NewOptions64(-1, progressbar.OptionSetWriter(con.stderr), progressbar.OptionShowBytes(true),
-			progressbar.OptionSetDescription(doing), progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish())
-	}
-	return b
-}
-
-func (b *feedBar) add(name string, done, _ int64) {
-	if b.bar == nil {
-		return
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	more := done - b.done[name]
-	if more < 0 { // a next page, or file
-		more = done
-	}
-	b.done[name] = done
-	_ = b.bar.Add64(more) // what a terminal does not show is no loss
-}
-
-func (b *feedBar) finish() {
-	if b.bar != nil {
-		_ = errors.Join(b.bar.Finish(), b.bar.Exit())
-	}
 }

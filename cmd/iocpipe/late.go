@@ -14,9 +14,9 @@ import (
 	"iocpipe/extract"
 	"iocpipe/filter"
 	"iocpipe/filter/annotate"
+	"iocpipe/httpclient"
 	"iocpipe/intel"
 	"iocpipe/lookup"
-	"iocpipe/lookup/httpapi"
 	"iocpipe/sinks"
 )
 
@@ -67,8 +67,9 @@ func checkHitsURL(dest string, insecureHTTP bool) error {
 		return usagef("--hits: not of the form http(s)://host[:port][/path]")
 	case u.User != nil:
 		return usagef("--hits: a URL with a user or password can be read by everyone on this host; give one with a token, by IOCPIPE_HITS or the file of --config")
-	case u.Scheme == "http" && !insecureHTTP && !httpapi.IsLocal(u.Hostname()):
-		return usagef("--hits: plain http is refused to the public host %s; --insecure-http allows it", u.Host)
+	}
+	if err := httpclient.CheckPlain(u); err != nil && !insecureHTTP {
+		return usagef("--hits: %v; --insecure-http allows it", err)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
 	"iocpipe/cache"
 	"iocpipe/cache/host"
 	"iocpipe/extract"
@@ -86,23 +87,9 @@ func (f *lookupFlags) run(ctx context.Context, con console, values []string) (er
 			defer func() { err = errors.Join(err, state.Close()) }()
 		}
 	}
-	know, err := f.sources.knowledge(networks, state, nil, nil)
+	asker, err := f.newAsker(con, s, networks, paths, state)
 	if err != nil {
 		return err
-	}
-	mine := &own{paths: paths, store: f.sources.path(), must: f.sources.store != "", scan: &f.scan, know: know, stream: s}
-	if err := mine.load(); err != nil {
-		return err
-	}
-	asker := asker{con: con, json: f.json, know: know, store: mine.host, networks: networks, mayAsk: !s.failed || len(f.scan.allow) == 0}
-	if state != nil {
-		asker.stateDir = stateDir(f.sources.state)
-	}
-	for i, source := range know.Sources {
-		asker.networks[i].Budget = source.Budget
-		if source.Budget == nil {
-			asker.networks[i].Budget = lookup.NewBucket(source.Rate, source.Burst)
-		}
 	}
 	for _, key := range keys {
 		if err := asker.ask(ctx, key); err != nil {
@@ -110,6 +97,29 @@ func (f *lookupFlags) run(ctx context.Context, con console, values []string) (er
 		}
 	}
 	return s.end(nil)
+}
+
+// newAsker returns what asks the networks and the local intelligence in paths; state may be nil.
+func (f *lookupFlags) newAsker(con console, s *stream, networks []network, paths []string, state *host.State) (*asker, error) {
+	know, err := f.sources.knowledge(networks, state, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	mine := f.sources.own(paths, &f.scan, know, s)
+	if err := mine.load(); err != nil {
+		return nil, err
+	}
+	a := &asker{con: con, json: f.json, know: know, store: mine.host, networks: networks, mayAsk: !s.failed || len(f.scan.allow) == 0}
+	if state != nil {
+		a.stateDir = stateDir(f.sources.state)
+	}
+	for i, source := range know.Sources {
+		a.networks[i].Budget = source.Budget
+		if source.Budget == nil {
+			a.networks[i].Budget = lookup.NewBucket(source.Rate, source.Burst)
+		}
+	}
+	return a, nil
 }
 
 // An asker asks every source about one value after the other, within their budgets, and prints what they say.
@@ -256,12 +266,12 @@ func appendLookup(dst []byte, key extract.Key, found intel.Finding, at time.Time
 	dst = intel.AppendReport(dst, key, report)
 	dst = dst[:len(dst)-1]
 	dst = append(dst, `,"source":`...)
-	dst = strconv.AppendQuote(dst, annotate.Safe(found.Source))
+	dst = annotate.AppendString(dst, annotate.Safe(found.Source))
 	if found.Verdict == intel.Related {
 		dst = append(dst, `,"via":`...)
-		dst = strconv.AppendQuote(dst, annotate.Safe(found.Via.Value))
+		dst = annotate.AppendString(dst, annotate.Safe(found.Via.Value))
 		dst = append(dst, `,"relation":`...)
-		dst = strconv.AppendQuote(dst, found.Relation)
+		dst = annotate.AppendString(dst, found.Relation)
 	}
 	dst = append(dst, `,"fetched_at":"`...)
 	dst = at.UTC().AppendFormat(dst, time.RFC3339)

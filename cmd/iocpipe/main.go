@@ -168,3 +168,11 @@ func exactArgs(n int) cobra.PositionalArgs {
 		return nil
 	}
 }
+
+// someArgs refuses an empty list of arguments.
+func someArgs(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("%s: nothing is named; usage: %s", cmd.CommandPath(), cmd.UseLine())
+	}
+	return nil
+}

@@ -45,6 +45,11 @@ type own struct {
 	renewed func() // is called when something was read again, and once more a while after; may be nil
 }
 
+// own returns what the user says by these flags, in the files at paths and in the lists of scan. Nothing is read yet.
+func (f *sourceFlags) own(paths []string, scan *scanFlags, know *filter.Knowledge, s *stream) *own {
+	return &own{paths: paths, store: f.path(), must: f.store != "", scan: scan, know: know, stream: s}
+}
+
 // The parts that are read again each by itself.
 const (
 	listsPart = iota

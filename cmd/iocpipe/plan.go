@@ -188,12 +188,12 @@ func traceEvents(con console, files []string) iter.Seq2[plan.Event, error] {
 
 func printPlan(con console, s plan.Summary, f *planFlags) {
 	w := con.stdout
-	fmt.Fprintf(w, "%s lines with indicators, %s distinct, over %s\n", thousands(int64(s.Events)), thousands(int64(s.Distinct)), roundTime(s.Length))
-	fmt.Fprintf(w, "at %s, burst %d: %s asked", f.rate, f.burst, thousands(int64(s.Asked)))
+	fmt.Fprintf(w, "%s lines with indicators, %s distinct, over %s\n", thousands(s.Events), thousands(s.Distinct), roundTime(s.Length))
+	fmt.Fprintf(w, "at %s, burst %d: %s asked", f.rate, f.burst, thousands(s.Asked))
 	if f.answers != "" {
-		fmt.Fprintf(w, ", %s malicious, %s more known as related", thousands(int64(s.Malicious)), thousands(int64(s.Related)))
+		fmt.Fprintf(w, ", %s malicious, %s more known as related", thousands(s.Malicious), thousands(s.Related))
 	}
-	fmt.Fprintf(w, "; %s still waiting, %s left unasked when the table was full\n", thousands(int64(s.Waiting)), thousands(int64(s.Evicted)))
+	fmt.Fprintf(w, "; %s still waiting, %s left unasked when the table was full\n", thousands(s.Waiting), thousands(s.Evicted))
 	fmt.Fprintf(w, "asking about all of them would take %s\n", roundTime(s.NeedAll))
 }
 

@@ -49,6 +49,7 @@ func TestScript(t *testing.T) {
 			env.Values[sourceKey{}] = &scriptSource{t: env.T().(testing.TB)}
 			env.Values[pipeKey{}] = new(pipe)
 			env.Values[publisherKey{}] = &publisher{t: env.T().(testing.TB)}
+			env.Setenv("HOME", filepath.Join(env.WorkDir, "home")) // testscript's /no-home is one for all, and root can make it
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

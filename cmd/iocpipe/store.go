@@ -138,18 +138,8 @@ func parseSubjects(values []string) ([]intel.Subject, error) {
 	return subjects, nil
 }
 
-// subjectText is a subject as a plain list spells it.
-func subjectText(s intel.Subject) string {
-	switch {
-	case s.Net.IsValid():
-		return s.Net.String()
-	case s.URL != "":
-		return annotate.Safe(s.URL)
-	case s.Below:
-		return "*." + annotate.Safe(s.Key.Value)
-	}
-	return annotate.Safe(s.Key.Value)
-}
+// subjectText is a subject as a plain list spells it, safe for a terminal.
+func subjectText(s intel.Subject) string { return annotate.Safe(s.Text()) }
 
 // verdictVotes are the votes that --vote takes.
 var verdictVotes = map[string]int8{"malicious": -1, "undecided": 0, "benign": 1}

@@ -140,8 +140,8 @@ func (s *stream) problem() string {
 	return strings.Join(lines, "\n")
 }
 
-// do runs until the end of the inputs, or for drainTime after ctx is done: at once when a person types them. workers is how many blocks are handled at
-// once; 0 stands for one a core.
+// do runs until the end of the inputs, or for drainTime after ctx is done: at once when a person types them. workers is
+// how many blocks are handled at once; 0 stands for one a core.
 func (s *stream) do(ctx context.Context, src filter.Source, w io.Writer, newWorker func() filter.Worker, long filter.Worker, workers int) (err error) {
 	drain := drainTime
 	if isTerminal(s.con.stdin) {
@@ -156,9 +156,6 @@ func (s *stream) do(ctx context.Context, src filter.Source, w io.Writer, newWork
 // signals returns a context that is done at the first TERM or INT; a second one ends the program at once. restore
 // undoes it.
 func (s *stream) signals(parent context.Context) (ctx context.Context, restore func()) {
-	if parent == nil {
-		parent = context.Background()
-	}
 	ctx, cancel := context.WithCancelCause(parent)
 	s.abort = func() { cancel(filter.ErrAtOnce) }
 	signals, done := make(chan os.Signal, 2), make(chan struct{})

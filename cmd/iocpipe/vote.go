@@ -58,9 +58,6 @@ private, reserved or internal is not sent to public hosts, and while asking is p
 				return fmt.Errorf("vote: %s; iocpipe asking resume ends it", note)
 			}
 			ctx := cmd.Context()
-			if ctx == nil {
-				ctx = context.Background()
-			}
 			if err := source.Vote(ctx, key, args[0] == "malicious"); err != nil {
 				return fmt.Errorf("vote: %w", err)
 			}

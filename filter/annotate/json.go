@@ -39,8 +39,8 @@ func appendEscape(dst []byte, c byte) []byte {
 	return append(dst, '\\', 'u', '0', '0', lowerHex[c>>4], lowerHex[c&15])
 }
 
-// appendQuoted appends s as a JSON string; bytes that are not UTF-8 become U+FFFD.
-func appendQuoted[T string | []byte](dst []byte, s T) []byte {
+// AppendString appends s as a JSON string; bytes that are not UTF-8 become U+FFFD.
+func AppendString[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	if isASCII(s) {
 		dst = appendEscaped(dst, s)
@@ -69,7 +69,7 @@ func appendName(dst []byte, name string) []byte {
 // appendField appends a member whose value is a string that fits a keyword field, and a comma.
 func appendField[T string | []byte](dst []byte, name string, value T) []byte {
 	dst = appendName(dst, name)
-	dst = appendQuoted(dst, clip(value))
+	dst = AppendString(dst, clip(value))
 	return append(dst, ',')
 }
 

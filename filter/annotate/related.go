@@ -138,7 +138,7 @@ func (a *Annotator) appendListed(dst []byte, value string, addresses bool, befor
 		}
 	}
 	a.listed = append(a.listed, value)
-	return append(appendQuoted(dst, value), ',')
+	return append(AppendString(dst, value), ',')
 }
 
 // newestFirst returns the MaxRelated newest resolutions of l, valid until the next call. It sorts now and then while it

@@ -285,7 +285,7 @@ func (a *Annotator) mergeRelated(name string) list {
 		p := &a.picks[i]
 		if relatedName(p.hit.Type) == name && len(p.hit.Value) <= maxKeyword && a.once(p) {
 			a.text = append(a.text, ',')
-			a.text = appendQuoted(a.text, p.hit.Value)
+			a.text = AppendString(a.text, p.hit.Value)
 		}
 	}
 	l.added.end = len(a.text)

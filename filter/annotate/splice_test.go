@@ -317,7 +317,7 @@ func TestManyHits(t *testing.T) {
 		}
 		hit := known["2001:db8::7"]
 		hit.Key, hit.Field, hit.Start = key(extract.Domain, value), "a", len(event)+1
-		event = appendQuoted(event, value)
+		event = AppendString(event, value)
 		hit.End = len(event) - 1
 		hits = append(hits, hit)
 	}

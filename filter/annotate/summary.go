@@ -103,7 +103,7 @@ func (s *summary) add(verdict intel.Verdict, votes int8, voted bool, field strin
 func (s *summary) appendValue(dst []byte, i int, now []byte) []byte {
 	switch summaryNames[i] {
 	case "verdict":
-		return appendQuoted(dst, s.verdict.String())
+		return AppendString(dst, s.verdict.String())
 	case "votes_min":
 		if s.voted {
 			dst = strconv.AppendInt(dst, int64(s.votes), 10)
@@ -129,7 +129,7 @@ func (s *summary) appendFields(dst []byte) []byte {
 	s.fields = slices.Compact(s.fields)
 	dst = append(dst, '[')
 	for _, field := range s.fields {
-		dst = appendQuoted(dst, field)
+		dst = AppendString(dst, field)
 		dst = append(dst, ',')
 	}
 	return appendClose(dst, ']')

@@ -152,16 +152,10 @@ func (s *Store) About(key extract.Key) (entries []intel.Entry) {
 	if !ok {
 		return nil
 	}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer s.catchFault()
-	for i, seg := range append(s.added[:len(s.added):len(s.added)], s.feeds...) {
-		if !seg.usable() {
-			continue
-		}
-		a := about{s, seg, i >= len(s.added) && len(s.removed) > 0, &entries}
+	return s.collect(func(a *about) {
 		a.add(&n, func(it *item) bool { return it.kind != below })
 		if n.class == ipv4 || n.class == ipv6 {
-			seg.covers(&n, func(g group) bool {
+			a.seg.covers(&n, func(g group) bool {
 				network := g.storedName()
 				a.add(&network, func(*item) bool { return true })
 				return false
@@ -170,8 +164,7 @@ func (s *Store) About(key extract.Key) (entries []intel.Entry) {
 		if n.class == domain {
 			a.addAbove(n.text)
 		}
-	}
-	return entries
+	})
 }
 
 // Listed returns the words about a subject itself, each source's: what lists it as it is given, be it an indicator, a
@@ -181,13 +174,7 @@ func (s *Store) Listed(subject intel.Subject) (entries []intel.Entry) {
 	if s == nil || !ok {
 		return nil
 	}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer s.catchFault()
-	for i, seg := range append(s.added[:len(s.added):len(s.added)], s.feeds...) {
-		if !seg.usable() {
-			continue
-		}
-		a := about{s, seg, i >= len(s.added) && len(s.removed) > 0, &entries}
+	return s.collect(func(a *about) {
 		a.add(&n, func(it *item) bool {
 			switch it.kind {
 			case below:
@@ -197,16 +184,29 @@ func (s *Store) Listed(subject intel.Subject) (entries []intel.Entry) {
 			}
 			return it.kind == exact && !subject.Below && subject.URL == ""
 		})
-	}
-	return entries
+	})
 }
 
 // An about collects entries of one segment.
 type about struct {
 	*Store
 	seg     *segment
-	correct bool
-	entries *[]intel.Entry
+	correct bool // by what was removed by hand
+	entries []intel.Entry
+}
+
+// collect returns what from adds of each segment, those with what was added by hand first.
+func (s *Store) collect(from func(a *about)) (entries []intel.Entry) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer s.catchFault()
+	for i, seg := range append(s.added[:len(s.added):len(s.added)], s.feeds...) {
+		if seg.usable() {
+			a := about{s, seg, i >= len(s.added) && len(s.removed) > 0, entries}
+			from(&a)
+			entries = a.entries
+		}
+	}
+	return entries
 }
 
 // add adds the items of a name that are wanted.
@@ -216,7 +216,7 @@ func (a *about) add(n *name, wanted func(*item) bool) {
 			continue
 		}
 		if e, ok := a.seg.entry(subjectOf(n.class, n.stored()), it); ok {
-			*a.entries = append(*a.entries, e)
+			a.entries = append(a.entries, e)
 		}
 	}
 }

@@ -9,6 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
+
+	"iocpipe/sharedfile"
 )
 
 // A fileWriter writes a store file.
@@ -75,10 +78,8 @@ func (w *fileWriter) finish() error {
 	header = binary.LittleEndian.AppendUint32(header, crc32.Checksum(table, castagnoli))
 	header = append(header, make([]byte, headerSize-4-len(header))...)
 	header = binary.LittleEndian.AppendUint32(header, crc32.Checksum(header, castagnoli))
-	if _, err := w.f.WriteAt(header, 0); err != nil {
-		return err
-	}
-	return w.f.Sync()
+	_, err := w.f.WriteAt(header, 0)
+	return err
 }
 
 // A summer writes on to w and takes the sums of pages.
@@ -120,18 +121,37 @@ func change(path string, write func(old *file, w *fileWriter) error) error {
 		return err
 	}
 	defer unlock()
-	beside := sibling(path, ".new")
-	_ = os.Remove(beside) // of one who was killed: only who holds the lock writes there
+	sharedfile.Sweep(path)
 	sweepScratch(filepath.Dir(path))
 	old, err := openFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if err := writeBeside(path, beside, old, write); err != nil {
-		_ = os.Remove(beside)
+	if err := replaceFile(path, old, write); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	return nil
+}
+
+// writing guards the stores where files cannot be locked, and only within this process.
+var writing sync.Mutex
+
+// lock waits until no other process, and nobody else in this one, holds the lock file at path. The file stays: to
+// remove it would give two of them a lock of their own.
+func lock(path string) (unlock func(), err error) {
+	if !sharedfile.CanLock {
+		writing.Lock()
+		return writing.Unlock, nil
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := sharedfile.Lock(f); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return func() { _ = f.Close() }, nil // which unlocks
 }
 
 // sibling returns the hidden file beside path that has its name with an extension: who reads all of a folder passes it
@@ -140,18 +160,14 @@ func sibling(path, extension string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+extension)
 }
 
-func writeBeside(path, beside string, old *file, write func(*file, *fileWriter) error) error {
-	mode := os.FileMode(0o644)
-	if info, err := os.Stat(path); err == nil {
-		mode = info.Mode().Perm()
-	}
-	f, err := os.OpenFile(beside, os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
+func replaceFile(path string, old *file, write func(*file, *fileWriter) error) error {
+	draft, err := sharedfile.Create(path, 0o644)
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	w := &fileWriter{f: f, at: headerSize}
-	if _, err := f.Write(make([]byte, headerSize)); err != nil {
+	defer draft.Discard()
+	w := &fileWriter{f: draft.File, at: headerSize}
+	if _, err := draft.Write(make([]byte, headerSize)); err != nil {
 		return err
 	}
 	if old == nil {
@@ -164,18 +180,10 @@ func writeBeside(path, beside string, old *file, write func(*file, *fileWriter) 
 		err = w.finish()
 	}
 	if err == nil {
-		err = os.Rename(beside, path)
+		err = draft.Finish()
 	}
 	if err == nil {
-		syncFolder(filepath.Dir(path))
+		err = draft.Publish()
 	}
 	return err
-}
-
-// syncFolder waits until the names in a folder are on the disk, where that is possible.
-func syncFolder(path string) {
-	if folder, err := os.Open(path); err == nil {
-		_ = folder.Sync()
-		folder.Close()
-	}
 }

@@ -2,16 +2,14 @@ package httpapi
 
 import (
 	"cmp"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"time"
+
+	"iocpipe/httpclient"
 )
 
 const (
@@ -39,9 +37,6 @@ type Config struct {
 	InsecureHTTP bool
 }
 
-// ErrPlainHTTP is that a Config would tell everybody on the way what is asked about.
-var ErrPlainHTTP = errors.New("plain http is refused to the public host")
-
 // New returns a client of the API that cfg describes, which lives at defaultPath on its host when the base URL has no
 // path. It sends nothing. Errors name the field, and never quote a URL, which may hold a password.
 func New(cfg Config, defaultPath string) (*Client, error) {
@@ -51,14 +46,14 @@ func New(cfg Config, defaultPath string) (*Client, error) {
 	}
 	c := &Client{
 		base:    base,
-		local:   IsLocal(base.Hostname()),
+		local:   httpclient.IsLocal(base.Hostname()),
 		timeout: cmp.Or(cfg.Timeout, DefaultTimeout),
 		maxBody: cmp.Or(cfg.MaxBody, DefaultMaxBody),
 		agent:   cmp.Or(cfg.UserAgent, "iocpipe"),
 		http:    http.Client{Transport: cfg.Transport, CheckRedirect: checkRedirect},
 	}
-	if base.Scheme == "http" && !c.local && !cfg.InsecureHTTP {
-		return nil, fmt.Errorf("base URL: %w %s", ErrPlainHTTP, base.Host)
+	if err := httpclient.CheckPlain(base); err != nil && !cfg.InsecureHTTP {
+		return nil, fmt.Errorf("base URL: %w", err)
 	}
 	if cfg.Transport == nil {
 		if c.http.Transport, err = newTransport(cfg); err != nil {
@@ -84,71 +79,17 @@ func parseBase(text, defaultPath string) (*url.URL, error) {
 	return u, nil
 }
 
-// IsLocal reports whether host is on this machine or its own network, as far as its name tells: a loopback, private
-// or link-local address, localhost, a name of one label, or one below a suffix that is kept for private networks.
-func IsLocal(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		addr = addr.Unmap()
-		return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsUnspecified()
-	}
-	host = "." + strings.ToLower(strings.TrimSuffix(host, "."))
-	for _, suffix := range []string{".localhost", ".local", ".internal", ".home.arpa", ".lan"} {
-		if strings.HasSuffix(host, suffix) {
-			return true
-		}
-	}
-	return strings.LastIndexByte(host, '.') == 0
-}
-
 // newTransport returns a transport that sends each question once: on a connection of its own and with HTTP/1.1. On one
 // that was kept, net/http would ask again when it breaks, which costs the budget twice; and at one question in ten
 // seconds there is little to gain by keeping it.
 func newTransport(cfg Config) (*http.Transport, error) {
-	t := http.DefaultTransport.(*http.Transport).Clone()
+	t, err := httpclient.NewTransport(cfg.ProxyURL, cfg.CAFile)
+	if err != nil {
+		return nil, err
+	}
 	t.DisableKeepAlives = true
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true)
 	t.MaxResponseHeaderBytes = maxHeader
-	if cfg.ProxyURL != "" {
-		proxy, err := parseProxy(cfg.ProxyURL)
-		if err != nil {
-			return nil, fmt.Errorf("proxy URL: %w", err)
-		}
-		t.Proxy = http.ProxyURL(proxy)
-	}
-	if cfg.CAFile != "" {
-		roots, err := readRoots(cfg.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("CA file: %w", err)
-		}
-		t.TLSClientConfig = &tls.Config{RootCAs: roots}
-	}
 	return t, nil
-}
-
-func parseProxy(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err == nil && u.Hostname() != "" {
-		switch u.Scheme {
-		case "http", "https", "socks5", "socks5h":
-			return u, nil
-		}
-	}
-	return nil, errors.New("not of the form http(s)://host[:port] or socks5(h)://host[:port]")
-}
-
-// readRoots returns the system's certificates and those in file.
-func readRoots(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil { // a system without any: those of the file still count
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: no certificate in PEM form", file)
-	}
-	return roots, nil
 }

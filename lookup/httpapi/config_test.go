@@ -29,8 +29,8 @@ func TestNewRefuses(t *testing.T) {
 		{Config{BaseURL: "https://api.example/#secret"}, "fragment"},
 		{Config{BaseURL: "http://api.example"}, "plain http is refused to the public host api.example"},
 		{Config{BaseURL: "http://192.0.2.1:8080"}, "plain http is refused to the public host 192.0.2.1:8080"},
-		{Config{BaseURL: "https://api.example", ProxyURL: "http://u:sec ret@proxy"}, "proxy URL: not of the form"},
-		{Config{BaseURL: "https://api.example", ProxyURL: "ftp://u:secret@proxy"}, "proxy URL: not of the form"},
+		{Config{BaseURL: "https://api.example", ProxyURL: "http://u:sec ret@proxy"}, "proxy: not of the form"},
+		{Config{BaseURL: "https://api.example", ProxyURL: "ftp://u:secret@proxy"}, "proxy: not of the form"},
 		{Config{BaseURL: "https://api.example", CAFile: noPEM}, noPEM},
 		{Config{BaseURL: "https://api.example", CAFile: "/no/such/file"}, "/no/such/file"},
 	} {
@@ -55,22 +55,16 @@ func TestPlainHTTP(t *testing.T) {
 }
 
 func TestLocal(t *testing.T) {
-	for host, want := range map[string]bool{
-		"127.0.0.1": true, "127.9.9.9": true, "10.0.0.1": true, "172.31.0.1": true, "192.168.1.1": true,
-		"169.254.1.1": true, "0.0.0.0": true, "[::1]": true, "[fd00::1]": true, "[fe80::1%25eth0]": true,
-		"[::ffff:10.0.0.1]": true, "localhost": true, "LOCALHOST.": true, "api.localhost": true, "intel": true,
-		"intel.local": true, "intel.corp.internal": true, "nas.home.arpa": true, "box.lan": true,
-		"192.0.2.1": false, "172.32.0.1": false, "8.8.8.8": false, "[2001:db8::1]": false, "[::ffff:8.8.8.8]": false,
-		"www.threatcrowd.org": false, "localhost.example": false, "notlocal.example": false, "home.arpa.example": false,
-		"127.0.0.1.example": false,
+	for base, want := range map[string]bool{
+		"http://intel:8080": true, "https://[::1]:8443": true, "https://www.threatcrowd.org": false, "https://127.0.0.1.example": false,
 	} {
-		c, err := New(Config{BaseURL: "https://" + host + ":8443"}, "/api")
+		c, err := New(Config{BaseURL: base}, "/api")
 		if err != nil {
-			t.Errorf("%s: %v", host, err)
+			t.Errorf("%s: %v", base, err)
 			continue
 		}
 		if c.Local() != want {
-			t.Errorf("%s: local %v, want %v", host, c.Local(), want)
+			t.Errorf("%s: local %v, want %v", base, c.Local(), want)
 		}
 	}
 }

@@ -63,9 +63,6 @@ type Summary struct {
 	NeedAll   time.Duration // what asking every indicator would take; the longest Duration with no budget at all
 }
 
-// Wasted returns how many asks had an answer that was not malicious.
-func (s Summary) Wasted() int { return s.Asked - s.Malicious }
-
 // Run replays events, which must be in the order of time, and says what was achieved until the last of them.
 func Run(events iter.Seq2[Event, error], c Config) (Summary, error) {
 	if c.Burst < 1 || c.Rate <= 0 {

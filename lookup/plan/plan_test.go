@@ -77,7 +77,7 @@ func checkSummary(t *testing.T, s Summary, events []Event, log []Ask) {
 		}
 	}
 	if s.Events != len(events) || s.Distinct != len(distinct) || s.Asked != len(log) || s.Malicious != malicious ||
-		s.Wasted() != len(log)-malicious || s.Length != events[len(events)-1].At || s.Related == 0 {
+		s.Length != events[len(events)-1].At || s.Related == 0 {
 		t.Errorf("summary %+v; %d events, %d distinct, %d asks, %d malicious", s, len(events), len(distinct), len(log),
 			malicious)
 	}

@@ -32,7 +32,8 @@ func (r *Registry) Ages(now time.Time) []Age {
 	return ages
 }
 
-// Warning returns a line about a that is stale, without the program's name and the end of line; empty for one that is not.
+// Warning returns a line about a that is stale, without the program's name and the end of line; empty for one that is
+// not.
 func (a Age) Warning() string {
 	if !a.Stale {
 		return ""
@@ -47,7 +48,7 @@ func (a Age) Warning() string {
 	return fmt.Sprintf("feed %s is %s old, more than %s; %s", a.Name, Rounded(a.Age), Duration(a.Limit), why)
 }
 
-// Rounded returns d in the one or two units that matter: 40s, 12m, 3h, 2d.
+// Rounded returns d, rounded down, in the unit that matters: 40s, 12m, 3h, 2d.
 func Rounded(d time.Duration) string {
 	switch {
 	case d < time.Minute:

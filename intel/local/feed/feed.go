@@ -12,7 +12,6 @@ package feed
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 	"net/url"
 	"path"
 	"path/filepath"
@@ -20,6 +19,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"iocpipe/httpclient"
 )
 
 // A Feed is one list that this host follows, as the registry keeps it.
@@ -91,9 +92,6 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	*d = Duration(parsed)
 	return err
 }
-
-// ErrPlainHTTP is that a feed would be fetched by plain http from a public host, where anybody on the way can change it.
-var ErrPlainHTTP = errors.New("plain http is refused to the public host")
 
 // DefaultEvery is how often a feed of one's own is fetched if nothing else is said.
 const DefaultEvery = Duration(time.Hour)
@@ -183,13 +181,11 @@ func (f *Feed) validateURL() error {
 	if err != nil {
 		return err
 	}
-	if u.Scheme == "http" && !isLocal(u.Hostname()) {
-		if !f.InsecureHTTP {
-			return fmt.Errorf("%w %s", ErrPlainHTTP, u.Host)
-		}
-		if f.KeyEnv != "" {
-			return fmt.Errorf("%s: a key is never sent by plain http", u.Host)
-		}
+	switch err := httpclient.CheckPlain(u); {
+	case err != nil && !f.InsecureHTTP:
+		return err
+	case err != nil && f.KeyEnv != "":
+		return fmt.Errorf("%s: a key is never sent by plain http", u.Host)
 	}
 	return nil
 }
@@ -257,20 +253,4 @@ func localPath(from string) (string, error) {
 		return "", errors.New("an empty path")
 	}
 	return filepath.Abs(from)
-}
-
-// isLocal reports whether host is on this machine or its own network, as far as its name tells: a loopback, private
-// or link-local address, localhost, a name of one label, or one below a suffix that is kept for private networks.
-func isLocal(host string) bool {
-	if addr, err := netip.ParseAddr(host); err == nil {
-		addr = addr.Unmap()
-		return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast() || addr.IsUnspecified()
-	}
-	host = "." + strings.ToLower(strings.TrimSuffix(host, "."))
-	for _, suffix := range []string{".localhost", ".local", ".internal", ".home.arpa", ".lan"} {
-		if strings.HasSuffix(host, suffix) {
-			return true
-		}
-	}
-	return strings.LastIndexByte(host, '.') == 0
 }

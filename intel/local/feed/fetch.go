@@ -3,10 +3,7 @@ package feed
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"hash"
@@ -21,25 +18,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
+	"iocpipe/httpclient"
 )
 
-const (
-	maxRedirects = 5
-	maxPages     = 2000      // of one feed that comes in pages
-	maxPage      = 256 << 20 // bytes of a page that must be held in memory
-	maxHeader    = 256 << 10 // bytes
-
-	// slowest is the speed, in bytes per second, below which a download counts as stalled.
-	slowest = 32
-
-	// maxRetryAfter bounds how long a server can turn a feed off.
-	maxRetryAfter = 7 * 24 * time.Hour
-
-	// zstdMemory bounds the memory of one decoder, in bytes.
-	zstdMemory = 128 << 20
-)
+// maxHeader bounds the head of an answer, in bytes.
+const maxHeader = 256 << 10
 
 // A content is what was fetched of one feed: copies that nobody else changes, in a folder of their own.
 type content struct {
@@ -66,11 +49,6 @@ type part struct {
 	format string // if it is not the feed's
 }
 
-// validators tell a server which version of a document is there already (RFC 9110, section 8.8).
-type validators struct {
-	etag, modified string
-}
-
 // A fetcher copies the content of feeds. It is safe for concurrent use.
 type fetcher struct {
 	Options
@@ -80,54 +58,16 @@ type fetcher struct {
 }
 
 func newFetcher(opt Options, dir string) (*fetcher, error) {
-	t := http.DefaultTransport.(*http.Transport).Clone()
+	t, err := httpclient.NewTransport(opt.Proxy, opt.CAFile)
+	if err != nil {
+		return nil, err
+	}
 	t.DialContext = (&net.Dialer{Timeout: opt.ConnectTimeout, KeepAlive: 30 * time.Second}).DialContext
 	t.TLSHandshakeTimeout = opt.ConnectTimeout
 	t.ResponseHeaderTimeout = opt.HeaderTimeout
 	t.MaxResponseHeaderBytes = maxHeader
 	t.DisableCompression = true // it is undone here, where both sizes are bounded
-	if opt.Proxy != "" {
-		proxy, err := parseProxy(opt.Proxy)
-		if err != nil {
-			return nil, fmt.Errorf("proxy: %w", err)
-		}
-		t.Proxy = http.ProxyURL(proxy)
-	}
-	if opt.CAFile != "" {
-		roots, err := readRoots(opt.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("CA file: %w", err)
-		}
-		t.TLSClientConfig = &tls.Config{RootCAs: roots}
-	}
 	return &fetcher{Options: opt, transport: t, dir: dir}, nil
-}
-
-func parseProxy(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	if err == nil && u.Hostname() != "" {
-		switch u.Scheme {
-		case "http", "https", "socks5", "socks5h":
-			return u, nil
-		}
-	}
-	return nil, errors.New("not of the form http(s)://host[:port] or socks5(h)://host[:port]")
-}
-
-// readRoots returns the system's certificates and those in file.
-func readRoots(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	roots, err := x509.SystemCertPool()
-	if err != nil { // a system without any: those of the file still count
-		roots = x509.NewCertPool()
-	}
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: no certificate in PEM form", file)
-	}
-	return roots, nil
 }
 
 // fetch copies what f says now. The content is never nil: what it holds of the server's wishes counts even with an error.
@@ -226,302 +166,4 @@ func (t *fetcher) keep(r io.Reader, c *content, name string) (path string, err e
 	}
 	c.parts = append(c.parts, part{path: path, name: name})
 	return path, nil
-}
-
-// A download fetches one feed over HTTP.
-type download struct {
-	*fetcher
-	*content
-	feed  *Feed
-	key   string
-	known validators // of what is held
-	read  int64      // bytes on the wire
-}
-
-// document gets a feed that is one document.
-func (d *download) document(ctx context.Context, target string) (err error) {
-	_, d.validators, err = d.get(ctx, target, d.known)
-	return err
-}
-
-// pages gets the pages of a feed of OTX, from target on.
-func (d *download) pages(ctx context.Context, target string) error {
-	first := target
-	for range maxPages {
-		path, _, err := d.get(ctx, target, validators{})
-		if err != nil {
-			return err
-		}
-		data, err := readPage(path)
-		if err != nil {
-			return err
-		}
-		if target, err = nextPage(data, first); err != nil || target == "" {
-			return err
-		}
-	}
-	return fmt.Errorf("more than %d pages", maxPages)
-}
-
-// readPage returns a document that must be held in memory.
-func readPage(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.Size() > maxPage {
-		return nil, fmt.Errorf("a page of more than %d bytes", maxPage)
-	}
-	return os.ReadFile(path)
-}
-
-// nextPage returns the URL of the page after the one that data is, as OTX writes it; empty after the last. It is on
-// first's host.
-func nextPage(data []byte, first string) (string, error) {
-	var page struct {
-		Next string `json:"next"`
-	}
-	if json.Unmarshal(data, &page) != nil || page.Next == "" {
-		return "", nil // what is wrong with it is the reader's to say
-	}
-	begin, err := url.Parse(first)
-	if err != nil {
-		return "", err
-	}
-	next, err := begin.Parse(page.Next)
-	if err != nil || next.Host != begin.Host || next.Scheme != begin.Scheme || next.User != nil {
-		return "", errors.New("the next page is said to be on another host")
-	}
-	return next.String(), nil
-}
-
-// get keeps what target says as a part, unless that is what known stands for: then the content is unchanged.
-func (d *download) get(ctx context.Context, target string, known validators) (path string, got validators, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	resp, err := d.ask(ctx, target, known)
-	if err != nil {
-		return "", got, cmpCause(ctx, err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusNotModified && known != (validators{}) {
-		d.unchanged = true
-		return "", known, nil
-	}
-	if resp.StatusCode != http.StatusOK {
-		return "", got, d.statusError(resp)
-	}
-	m := &meter{fetcher: d.fetcher, ctx: ctx, r: resp.Body, feed: d.feed.Name, total: resp.ContentLength, left: d.MaxBytes - d.read}
-	go d.watch(ctx, cancel, m)
-	path, err = d.decode(m, resp.Header.Get("Content-Encoding"))
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		err = fmt.Errorf("cut off after %d bytes: %w", m.n.Load(), err)
-	}
-	d.read += m.n.Load()
-	return path, validators{resp.Header.Get("ETag"), resp.Header.Get("Last-Modified")}, cmpCause(ctx, err)
-}
-
-// cmpCause returns err, or what ended ctx if that made it fail.
-func cmpCause(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return cause
-	}
-	return err
-}
-
-func (d *download) ask(ctx context.Context, target string, known validators) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("User-Agent", d.UserAgent)
-	req.Header.Set("Accept", "*/*")
-	req.Header.Set("Accept-Encoding", "zstd, gzip")
-	if d.key != "" && d.feed.KeyHeader != "" {
-		req.Header.Set(d.feed.KeyHeader, d.key)
-	}
-	if known.etag != "" {
-		req.Header.Set("If-None-Match", known.etag)
-	}
-	if known.modified != "" {
-		req.Header.Set("If-Modified-Since", known.modified)
-	}
-	client := http.Client{Transport: d.transport, CheckRedirect: d.checkRedirect}
-	return client.Do(req)
-}
-
-// checkRedirect permits what a publisher may want: another path or host. The key stays with the host that it is for, in
-// the header, the URL and the Referer; and nobody outside can have this host ask its own network.
-func (d *download) checkRedirect(req *http.Request, via []*http.Request) error {
-	first, last := via[0].URL, via[len(via)-1].URL
-	secure := req.URL.Scheme == "https"
-	switch {
-	case len(via) > maxRedirects:
-		return fmt.Errorf("more than %d redirects", maxRedirects)
-	case req.URL.User != nil:
-		return errors.New("a redirect with a user or password")
-	case !secure && last.Scheme == "https":
-		return fmt.Errorf("a redirect from https to %s on %s", req.URL.Scheme, req.URL.Host)
-	case isLocal(req.URL.Hostname()) && !isLocal(first.Hostname()):
-		return fmt.Errorf("a redirect from a public host into a private network, to %s", req.URL.Host)
-	case !secure && !isLocal(req.URL.Hostname()) && !d.feed.InsecureHTTP:
-		return fmt.Errorf("a redirect: %w %s", ErrPlainHTTP, req.URL.Host)
-	}
-	req.Header.Del("Referer") // which may hold the key
-	if req.URL.Host != first.Host {
-		req.Header.Del(d.feed.KeyHeader)
-	}
-	return nil
-}
-
-// statusError says what a status other than 200 means, and takes down when the server wants to be asked again.
-func (d *download) statusError(resp *http.Response) error {
-	now := d.Now()
-	until := retryAfter(resp.Header.Get("Retry-After"), now)
-	if until.After(now) {
-		d.content.retryAfter = until
-	}
-	code := resp.StatusCode
-	text := strings.TrimSpace(fmt.Sprintf("%d %s", code, http.StatusText(code)))
-	switch {
-	case d.feed.KeyEnv != "" && (code == http.StatusUnauthorized || code == http.StatusForbidden || code == http.StatusPaymentRequired):
-		if d.key == "" {
-			return fmt.Errorf("%s: it wants a key: set %s in the environment", text, d.feed.KeyEnv)
-		}
-		return fmt.Errorf("%s: the key in %s is not accepted", text, d.feed.KeyEnv)
-	case !d.content.retryAfter.IsZero():
-		return fmt.Errorf("%s, not before %s", text, until.UTC().Format(time.RFC3339))
-	}
-	return errors.New(text)
-}
-
-// retryAfter reads the header of that name, seconds or a date (RFC 9110, section 10.2.3); zero if it is neither.
-func retryAfter(value string, now time.Time) time.Time {
-	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
-		return now.Add(min(time.Duration(seconds)*time.Second, maxRetryAfter))
-	}
-	when, err := http.ParseTime(value)
-	if err != nil {
-		return time.Time{}
-	}
-	if limit := now.Add(maxRetryAfter); when.After(limit) {
-		return limit
-	}
-	return when
-}
-
-// decode keeps r without the Content-Encoding that the server added.
-func (d *download) decode(r io.Reader, encoding string) (path string, err error) {
-	switch strings.ToLower(encoding) {
-	case "", "identity":
-		return d.keep(r, d.content, "")
-	case "gzip", "x-gzip":
-		z, err := gzip.NewReader(r)
-		if err != nil {
-			return "", fmt.Errorf("not the gzip that its Content-Encoding says: %w", err)
-		}
-		return d.keep(z, d.content, "")
-	case "zstd":
-		z, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(zstdMemory))
-		if err != nil {
-			return "", fmt.Errorf("not the zstd that its Content-Encoding says: %w", err)
-		}
-		defer z.Close()
-		return d.keep(z, d.content, "")
-	}
-	return "", fmt.Errorf("Content-Encoding %q was not asked for", encoding)
-}
-
-// watch ends a download that stalls, or only drips, until ctx is done.
-func (d *download) watch(ctx context.Context, cancel context.CancelCauseFunc, m *meter) {
-	tick := time.NewTicker(d.StallTimeout)
-	defer tick.Stop()
-	least := int64(d.StallTimeout.Seconds()*slowest) + 1
-	for before := int64(0); ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		n := m.n.Load()
-		if n-before < least {
-			cancel(fmt.Errorf("stalled: %d bytes in %s, after %d", n-before, Duration(d.StallTimeout), before))
-			return
-		}
-		before = n
-	}
-}
-
-// withoutSecrets returns err with the host's name and without the key. What ended ctx goes before what it made fail.
-func (d *download) withoutSecrets(ctx context.Context, err error) error {
-	if err == nil {
-		return nil
-	}
-	err = cmpCause(ctx, err)
-	if sent, ok := errors.AsType[*url.Error](err); ok { // which quotes the whole URL
-		err = sent.Err
-	}
-	host := d.feed.From
-	if u, parseErr := url.Parse(host); parseErr == nil {
-		host = u.Host
-	}
-	text := err.Error()
-	if d.key != "" {
-		text = strings.NewReplacer(d.key, "…", url.PathEscape(d.key), "…", url.QueryEscape(d.key), "…").Replace(text)
-	}
-	return &fetchError{host + ": " + text, err}
-}
-
-// A fetchError is why nothing came, told without secrets.
-type fetchError struct {
-	text string
-	err  error
-}
-
-func (e *fetchError) Error() string { return e.text }
-func (e *fetchError) Unwrap() error { return e.err }
-
-// ErrTooLarge is that a feed is larger than [Options] permits.
-var ErrTooLarge = errors.New("more bytes than are allowed")
-
-// A meter counts what is read, tells of it, and fails when it is too much or ctx is done.
-type meter struct {
-	*fetcher
-	ctx   context.Context
-	r     io.Reader
-	feed  string
-	total int64 // as announced; -1 if it is not
-	left  int64
-	n     atomic.Int64
-}
-
-// Read reads from the reader beneath.
-func (m *meter) Read(p []byte) (int, error) {
-	if err := context.Cause(m.ctx); err != nil {
-		return 0, err
-	}
-	n, err := m.r.Read(p)
-	total := m.n.Add(int64(n))
-	if total > m.left {
-		return 0, fmt.Errorf("%w on the wire", ErrTooLarge)
-	}
-	if m.OnProgress != nil && n > 0 {
-		m.OnProgress(m.feed, total, m.total)
-	}
-	return n, err
-}
-
-// An atMost fails where io.LimitReader would pretend that the end is reached.
-type atMost struct {
-	r    io.Reader
-	left int64
-}
-
-// Read reads from the reader beneath.
-func (a *atMost) Read(p []byte) (int, error) {
-	n, err := a.r.Read(p)
-	if a.left -= int64(n); a.left < 0 {
-		return 0, fmt.Errorf("%w when decompressed", ErrTooLarge)
-	}
-	return n, err
 }

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"iocpipe/sharedfile"
 )
 
 // FileName is the registry's usual name, beside the store.
@@ -65,7 +67,7 @@ func Change(ctx context.Context, path string, do func(*Registry) error) error {
 	return r.write(path)
 }
 
-// write replaces the file at path in one step.
+// write replaces the file at path, which is locked.
 func (r *Registry) write(path string) error {
 	var data bytes.Buffer
 	e := json.NewEncoder(&data)
@@ -74,17 +76,19 @@ func (r *Registry) write(path string) error {
 	if err := e.Encode(r); err != nil {
 		return err
 	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".feeds-*.json")
+	sharedfile.Sweep(path)
+	draft, err := sharedfile.Create(path, 0o640)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name()) // in vain once it is renamed
-	_, err = file.Write(data.Bytes())
-	err = errors.Join(err, file.Chmod(0o640), file.Sync(), file.Close())
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	defer draft.Discard()
+	if _, err := draft.Write(data.Bytes()); err != nil {
+		return err
 	}
-	return os.Rename(file.Name(), path)
+	if err := draft.Finish(); err != nil {
+		return err
+	}
+	return draft.Publish()
 }
 
 // Get returns the feed of that name, or nil.

@@ -66,34 +66,6 @@ func TestFailuresAreTriedSoonerAndThenLess(t *testing.T) {
 	}
 }
 
-func TestRetryAfterIsKept(t *testing.T) {
-	w := newWorld(t)
-	server := lookuptest.NewServer(t, lookuptest.Sequence(lookuptest.Busy(429, "7200"), answer(200, list(3))))
-	w.add(ofURL("f", server.URL))
-	w.update(w.opt)
-	w.later(time.Hour)
-	if r := w.update(forced(w.opt))["f"]; r.Outcome != NotDue || len(server.Asked()) != 1 {
-		t.Errorf("after one of two hours: %+v", r)
-	}
-	w.later(time.Hour)
-	if r := w.update(w.opt)["f"]; r.Outcome != Updated || !r.Feed.NotBefore.IsZero() {
-		t.Errorf("after two hours: %+v", r)
-	}
-}
-
-func TestRetryAfter(t *testing.T) {
-	now := time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
-	for value, want := range map[string]time.Duration{
-		"": -1, "soon": -1, "-5": -1, "120": 2 * time.Minute, "99999999": maxRetryAfter,
-		"Sun, 01 Nov 2026 12:10:00 GMT": 10 * time.Minute, "Thu, 01 Nov 2096 12:10:00 GMT": maxRetryAfter,
-	} {
-		got := retryAfter(value, now)
-		if want < 0 && !got.IsZero() || want >= 0 && got.Sub(now) != want {
-			t.Errorf("%q is %v", value, got)
-		}
-	}
-}
-
 // conditional answers 304 to who knows the tag.
 func conditional(tag *atomic.Value, body func() string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -44,8 +44,8 @@ func (l *list) readAbuseJSON(in *bufio.Reader, add func(*list, record) error) er
 			if isNumber(key) || key == "data" || key == "urls" || key == "payloads" {
 				return l.eachRecord(d, key, add)
 			}
-			v, err := d.value()
-			if err = l.refuseBad(err); err != nil || v == nil {
+			v, err := l.usableValue(d)
+			if v == nil {
 				return err
 			}
 			if key == "query_status" {
@@ -78,8 +78,8 @@ func (l *list) eachRecord(d *jsonReader, id string, add func(*list, record) erro
 	if d.peek() == '[' {
 		return d.array(func() error { return l.eachRecord(d, id, add) })
 	}
-	v, err := d.value()
-	if err = l.refuseBad(err); err != nil || v == nil {
+	v, err := l.usableValue(d)
+	if v == nil {
 		return err
 	}
 	if v.Type() != fastjson.TypeObject {

@@ -399,14 +399,15 @@ func (s *scanner) string(data []byte) int {
 	return len(data)
 }
 
-// refuseBad refuses a value that could not be used, and returns other errors.
-func (l *list) refuseBad(err error) error {
+// usableValue returns the next value of d. One that cannot be used is refused, and v is nil, as it is with an error.
+func (l *list) usableValue(d *jsonReader) (v *fastjson.Value, err error) {
+	v, err = d.value()
 	var bad errValue
 	if errors.As(err, &bad) {
 		l.refuse("", bad.error)
-		return nil
+		return nil, nil
 	}
-	return err
+	return v, err
 }
 
 // textOf returns what a string, number or truth value says, and "" for anything else.

@@ -91,8 +91,8 @@ func (e *mispEvent) member(d *jsonReader, key string) error {
 	default:
 		return d.skip()
 	}
-	v, err := d.value()
-	if err = e.refuseBad(err); err != nil || v == nil {
+	v, err := e.usableValue(d)
+	if v == nil {
 		return err
 	}
 	switch key {
@@ -137,8 +137,8 @@ func (e *mispEvent) finish() error {
 		return err
 	}
 	err := e.attributes.each(e.list, func(d *jsonReader) error {
-		v, err := d.value()
-		if err = e.refuseBad(err); err != nil || v == nil {
+		v, err := e.usableValue(d)
+		if v == nil {
 			return err
 		}
 		return e.attribute(v, nil)
@@ -147,8 +147,8 @@ func (e *mispEvent) finish() error {
 		return err
 	}
 	return e.objects.each(e.list, func(d *jsonReader) error {
-		v, err := d.value()
-		if err = e.refuseBad(err); err != nil || v == nil {
+		v, err := e.usableValue(d)
+		if v == nil {
 			return err
 		}
 		return e.object(d, v)

@@ -76,8 +76,8 @@ func (p *pulse) member(d *jsonReader, key string) error {
 	default:
 		return d.skip()
 	}
-	v, err := d.value()
-	if err = p.refuseBad(err); err != nil || v == nil {
+	v, err := p.usableValue(d)
+	if v == nil {
 		return err
 	}
 	switch text := textOf(v); key {
@@ -131,8 +131,8 @@ func (p *pulse) take() error {
 	}
 	shared := p.statement(votes, r)
 	return p.indicators.each(p.list, func(d *jsonReader) error {
-		v, err := d.value()
-		if err = p.refuseBad(err); err != nil || v == nil {
+		v, err := p.usableValue(d)
+		if v == nil {
 			return err
 		}
 		return p.otxIndicator(&otxIndicator{

@@ -17,7 +17,8 @@ import (
 )
 
 // maxNoted bounds what is noted of a bundle's objects before its indicators are taken: their versions, the names of
-// malware, and what relates them, in bytes. That is a million indicators; of a larger bundle the rest counts as it stands.
+// malware, and what relates them, in bytes. That is a million indicators; of a larger bundle the rest counts as it
+// stands.
 const maxNoted = 64 << 20
 
 // redMarkings are the marking definitions of TLP:RED, version 1 and 2.
@@ -117,8 +118,8 @@ var (
 
 // take takes the values of an indicator.
 func (b *bundle) take(d *jsonReader) error {
-	v, err := d.value()
-	if err = b.refuseBad(err); err != nil || v == nil || textOf(v.Get("type")) != "indicator" {
+	v, err := b.usableValue(d)
+	if v == nil || textOf(v.Get("type")) != "indicator" {
 		return err
 	}
 	name := textOf(v.Get("name"))

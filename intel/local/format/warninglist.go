@@ -41,8 +41,8 @@ func (w *warninglist) member(l *list, d *jsonReader, key string) error {
 	default:
 		return d.skip()
 	}
-	v, err := d.value()
-	if err = l.refuseBad(err); err != nil || v == nil {
+	v, err := l.usableValue(d)
+	if v == nil {
 		return err
 	}
 	switch key {
@@ -75,8 +75,8 @@ func (l *list) takeWarninglist(w *warninglist) error {
 	}
 	listed := l.statement(benign, intel.Report{Tags: namesOf(w.name)})
 	return w.values.each(l, func(d *jsonReader) error {
-		v, err := d.value()
-		if err = l.refuseBad(err); err != nil || v == nil {
+		v, err := l.usableValue(d)
+		if v == nil {
 			return err
 		}
 		value, dot := strings.CutPrefix(textOf(v), ".") // which can only mean the names below, whatever the form

@@ -1,13 +1,11 @@
-//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
-
 package host
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"sync"
-	"syscall"
+
+	"iocpipe/sharedfile"
 )
 
 // lockFolder waits until no other process opens a file in dir. A folder that cannot be locked is not: what it guards
@@ -17,8 +15,7 @@ func lockFolder(dir string) (unlock func()) {
 	if err != nil {
 		return func() {}
 	}
-	for syscall.Flock(int(folder.Fd()), syscall.LOCK_EX) == syscall.EINTR {
-	}
+	_ = sharedfile.Lock(folder)
 	return func() { _ = folder.Close() }
 }
 
@@ -38,7 +35,7 @@ func Alone(dir string) func() bool {
 		if err != nil {
 			return true
 		}
-		if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		if free, err := sharedfile.TryLock(folder); err == nil && !free {
 			_ = folder.Close() // it holds nothing
 			return false
 		}

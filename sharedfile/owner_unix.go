@@ -1,6 +1,6 @@
 //go:build unix
 
-package export
+package sharedfile
 
 import (
 	"io/fs"
@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// keepOwner gives f the owner of the file that it replaces, where the process may: an export by root over a list of
-// another program stays that program's.
+// keepOwner gives f the owner of the file that it replaces, where the process may: what root writes for a program stays
+// that program's.
 func keepOwner(f *os.File, old fs.FileInfo) {
 	if stat, ok := old.Sys().(*syscall.Stat_t); ok {
 		_ = f.Chown(int(stat.Uid), int(stat.Gid))

@@ -1,14 +1,12 @@
-//go:build darwin || dragonfly || freebsd || linux || netbsd || openbsd
-
 package feed
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
-	"syscall"
 	"time"
+
+	"iocpipe/sharedfile"
 )
 
 // lockEvery is how often a lock that another process holds is tried.
@@ -21,14 +19,17 @@ func lock(ctx context.Context, path string, onWait func()) (unlock func(), err e
 	if err != nil {
 		return nil, err
 	}
+	if err := awaitLock(ctx, file, onWait); err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return func() { _ = file.Close() }, nil // which unlocks
+}
+
+func awaitLock(ctx context.Context, file *os.File, onWait func()) error {
 	for {
-		err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { _ = file.Close() }, nil // which unlocks
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			_ = file.Close()
-			return nil, fmt.Errorf("%s: cannot be locked: %w", path, err)
+		if ok, err := sharedfile.TryLock(file); ok || err != nil {
+			return err
 		}
 		if onWait != nil {
 			onWait()
@@ -36,8 +37,7 @@ func lock(ctx context.Context, path string, onWait func()) (unlock func(), err e
 		}
 		select {
 		case <-ctx.Done():
-			_ = file.Close()
-			return nil, fmt.Errorf("%s: another process holds the lock: %w", path, context.Cause(ctx))
+			return fmt.Errorf("%s: another process holds the lock: %w", file.Name(), context.Cause(ctx))
 		case <-time.After(lockEvery):
 		}
 	}
