@@ -12,6 +12,7 @@ const (
 	isDigit                         // 0-9
 	isLetter                        // a-z A-Z
 	isCapital                       // A-Z
+	isBigT                          // 'T', with which DOT and AT end
 	isJoint                         // ':' and '@', which bind words to addresses
 	isBlank                         // ' '
 	isMark                          // no part of a word, but able to join, hide or announce words: see Scanner.mark
@@ -36,6 +37,7 @@ var class = func() (t [256]byteClass) {
 		t[c] |= isHex
 	}
 	t['.'], t['-'], t['_'] = inWord|isDot, inWord|isDash, inWord|isDash
+	t['T'] |= isBigT
 	for _, c := range `[](){}<^\%=` {
 		t[c] = isMark
 	}
