@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // A List is a set of values that a user allows or owns: addresses and networks, domains with all below, e-mail
@@ -140,8 +141,9 @@ func (l *List) add(value string) error {
 
 // isTopLevel reports whether name is one label, such as corp.
 func isTopLevel(name string) bool {
-	return name != "" && len(name) <= maxLabel && marksOf([]byte(name))&^(inWord|isAlnum|isCapital|isHex|isDash) == 0 &&
-		!strings.ContainsFunc(name, func(r rune) bool { return r > 0x7f || class[byte(r)]&inWord == 0 })
+	return name != "" && len(name) <= maxLabel && !strings.ContainsFunc(name, func(r rune) bool {
+		return r >= utf8.RuneSelf || r == '.' || class[r]&inWord == 0
+	})
 }
 
 func (l *List) init() {
