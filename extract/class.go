@@ -12,13 +12,17 @@ const (
 	isDigit                         // 0-9
 	isLetter                        // a-z A-Z
 	isCapital                       // A-Z
-	isBigT                          // 'T', with which DOT and AT end
+	isBigD                          // 'D'
+	isBigT                          // 'T'
 	isJoint                         // ':' and '@', which bind words to addresses
 	isBlank                         // ' '
 	isMark                          // no part of a word, but able to join, hide or announce words: see Scanner.mark
 )
 
-const isAlnum = isLetter | isDigit
+const (
+	isAlnum = isLetter | isDigit
+	isBigDT = isBigD | isBigT // together in a word that may hold DOT
+)
 
 var class = func() (t [256]byteClass) {
 	for b := range t {
@@ -37,6 +41,7 @@ var class = func() (t [256]byteClass) {
 		t[c] |= isHex
 	}
 	t['.'], t['-'], t['_'] = inWord|isDot, inWord|isDash, inWord|isDash
+	t['D'] |= isBigD
 	t['T'] |= isBigT
 	for _, c := range `[](){}<^\%=` {
 		t[c] = isMark

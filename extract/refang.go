@@ -316,7 +316,7 @@ func (s *Scanner) spelledDot(t []byte, start, end int) bool {
 		return false
 	}
 	if end-start <= len("dot") {
-		return s.hidden(t, start)
+		return (t[start]|0x20 == 'd' || t[start] == 'A') && s.hidden(t, start)
 	}
 	word := t[start:end]
 	for _, dot := range wordDots {

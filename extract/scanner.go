@@ -132,8 +132,8 @@ func (s *Scanner) scan(v *view) bool {
 		}
 		// Most words of a log line end here: no dot, no joint behind them, too short for a hash.
 		if marks&(isDot|isHigh) == 0 && i-start < minHash && c&isJoint == 0 {
-			if (marks&isBigT != 0 || marks&(isDash|isLetter) == isDash|isLetter || t[i-1] == 't' && i-start == len("dot")) &&
-				s.spelledDot(t, start, i) {
+			if (marks&isBigDT == isBigDT || marks&(isDash|isLetter) == isDash|isLetter ||
+				t[i-1]|0x20 == 't' && i-start <= len("dot")) && s.spelledDot(t, start, i) {
 				return false
 			}
 			if c&(inWord|isMark) == 0 {
