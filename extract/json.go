@@ -201,7 +201,7 @@ func (w *walker) member(t []byte, i int) int {
 	}
 	w.open[len(w.open)-1] = level{start: i + 1, end: end - 1}
 	w.built = false
-	if len(w.open) == 1 && string(t[i+1:end-1]) == "message" {
+	if string(t[i+1:end-1]) == "message" && len(w.open) == 1 {
 		w.message = true
 	}
 	i = skipSpace(t, end)
@@ -308,12 +308,19 @@ func isTimestamp(text []byte) bool {
 		return false
 	}
 	for i, c := range text {
-		if class[c]&isDigit == 0 && c != ':' && c != '-' && c != '.' && c != '+' && i != 10 && i != len(text)-1 {
+		if !inTimestamp[c] && i != 10 && i != len(text)-1 {
 			return false
 		}
 	}
 	return true
 }
+
+var inTimestamp = func() (t [256]bool) {
+	for _, c := range "0123456789:-.+" {
+		t[c] = true
+	}
+	return t
+}()
 
 // stringEnd returns where the string whose quote is t[i] ends, behind its last quote, or -1 when it has no end, holds
 // a control character or an escape that JSON does not have. escaped says whether there are escapes.

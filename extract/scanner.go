@@ -131,7 +131,7 @@ func (s *Scanner) scan(v *view) bool {
 			marks |= c
 		}
 		// Most words of a log line end here: no dot, no joint behind them, too short for a hash.
-		if marks&(isDot|isHigh) == 0 && i-start < minHash && c&isJoint == 0 {
+		if (marks|c)&(isDot|isHigh|isJoint) == 0 && i-start < minHash {
 			if (marks&isBigDT == isBigDT || marks&(isDash|isLetter) == isDash|isLetter ||
 				t[i-1]|0x20 == 't' && i-start <= len("dot")) && s.spelledDot(t, start, i) {
 				return false
