@@ -211,7 +211,7 @@ func (s *Scanner) dottedWord(t []byte, start, end int, marks byteClass) {
 	case marks&isLetter == 0:
 		s.addressesBetweenDashes(t, start, end)
 	default:
-		s.domain(t, start, end)
+		s.domain(t, start, end, marks)
 	}
 }
 
