@@ -105,6 +105,10 @@ func (s *Scanner) nextStage(v *view) *view {
 
 // scan cuts the text into words and hands on those that can be something. It returns false as soon as it meets a
 // defanged form, which has to be written out first.
+//
+// On plain logs this loop takes a quarter of the time of extract, what it hands on takes two thirds, and both lose most
+// of it to branches that nobody can foretell: where words end and what they are. Tried and refused: the loop in a
+// function of its own that returns the next word (7 % more time), range in place of an index (3 % more instructions).
 func (s *Scanner) scan(v *view) bool {
 	s.cur, s.notIPv6Until = v, 0
 	t := v.text
