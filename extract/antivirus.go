@@ -192,7 +192,7 @@ func (m mark) nameEnd(t []byte, start int) int {
 func isDefenderName(name []byte) bool {
 	colon, slash := bytes.IndexByte(name, ':'), bytes.IndexByte(name, '/')
 	return colon > 2 && slash > colon+2 && slash < len(name)-2 && isUpper(name[0]) && name[colon+1] != '/' &&
-		marksOf(name[:colon])&^(inWord|isLetter|isCapital|isHex) == 0
+		marksOf(name[:colon])&^(inWord|isLetter|isCapital|isBigDT|isHex) == 0
 }
 
 // announced returns the mark that before ends with, as words of their own.

@@ -12,12 +12,17 @@ const (
 	isDigit                         // 0-9
 	isLetter                        // a-z A-Z
 	isCapital                       // A-Z
+	isBigD                          // 'D'
+	isBigT                          // 'T'
 	isJoint                         // ':' and '@', which bind words to addresses
 	isBlank                         // ' '
 	isMark                          // no part of a word, but able to join, hide or announce words: see Scanner.mark
 )
 
-const isAlnum = isLetter | isDigit
+const (
+	isAlnum = isLetter | isDigit
+	isBigDT = isBigD | isBigT // together in a word that may hold DOT
+)
 
 var class = func() (t [256]byteClass) {
 	for b := range t {
@@ -36,6 +41,8 @@ var class = func() (t [256]byteClass) {
 		t[c] |= isHex
 	}
 	t['.'], t['-'], t['_'] = inWord|isDot, inWord|isDash, inWord|isDash
+	t['D'] |= isBigD
+	t['T'] |= isBigT
 	for _, c := range `[](){}<^\%=` {
 		t[c] = isMark
 	}

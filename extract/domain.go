@@ -113,8 +113,8 @@ type name struct {
 	kind       tldKind
 }
 
-// domain handles t[start:end], a word with a dot that is no address.
-func (s *Scanner) domain(t []byte, start, end int) {
+// domain handles t[start:end], a word with a dot that is no address; its bytes have the classes marks.
+func (s *Scanner) domain(t []byte, start, end int, marks byteClass) {
 	n, rule := s.parseName(t, start, end)
 	if rule == BadLabel {
 		if tail := soundTail(t, start, end); tail > start {
@@ -130,7 +130,9 @@ func (s *Scanner) domain(t []byte, start, end int) {
 		s.drop(rule, start, end)
 		if rule == NotTLD {
 			s.infection(t, start, end)
-			s.addressesBetweenDashes(t, start, end)
+			if marks&isDash != 0 {
+				s.addressesBetweenDashes(t, start, end)
+			}
 			s.addressBehindDots(t, start, end)
 		}
 		return

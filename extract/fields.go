@@ -5,8 +5,14 @@ import "strings"
 // Fields says which fields of JSON events are looked into. Names are dotted; a name covers what is under it, and * is
 // any run of characters within one part. The zero Fields looks into all.
 type Fields struct {
-	only, ignore []string
+	only, ignore []fieldPattern
 	original     bool // event.original is ignored beside a message
+}
+
+// A fieldPattern is the name of a field and of what stands under it.
+type fieldPattern struct {
+	name    string
+	starred bool // a * in it stands for any run of characters within one part
 }
 
 // DefaultIgnored are the fields that the filter does not look into: what describes the sensor or was written by an
@@ -16,14 +22,14 @@ var DefaultIgnored = []string{"threat", "iocpipe", "related", "agent", "observer
 // NewFields returns the fields that only covers, or all if it is empty, without those that ignore covers. A name may
 // end in ".*", which changes nothing. original says that event.original is ignored beside a member message.
 func NewFields(only, ignore []string, original bool) Fields {
-	return Fields{trimStars(only), trimStars(ignore), original}
+	return Fields{fieldPatterns(only), fieldPatterns(ignore), original}
 }
 
-func trimStars(names []string) []string {
-	var out []string
+func fieldPatterns(names []string) []fieldPattern {
+	var out []fieldPattern
 	for _, name := range names {
 		if name = strings.TrimSuffix(strings.TrimSpace(name), ".*"); name != "" {
-			out = append(out, name)
+			out = append(out, fieldPattern{name, strings.Contains(name, "*")})
 		}
 	}
 	return out
@@ -38,12 +44,12 @@ func (f Fields) has(field string) bool {
 	return (len(f.only) == 0 || covered(f.only, field)) && !covered(f.ignore, field)
 }
 
-func covered(patterns []string, field string) bool {
+func covered(patterns []fieldPattern, field string) bool {
 	for _, p := range patterns {
-		if under, ok := strings.CutPrefix(field, p); ok && (under == "" || under[0] == '.') {
+		if under, ok := strings.CutPrefix(field, p.name); ok && (under == "" || under[0] == '.') {
 			return true
 		}
-		if strings.IndexByte(p, '*') >= 0 && covers(p, field) {
+		if p.starred && covers(p.name, field) {
 			return true
 		}
 	}

@@ -27,14 +27,15 @@ func (s *Scanner) hashes(t []byte, start, end int) {
 		s.drop(TraceID, start, end)
 		return
 	}
-	for i := start; i < end; i++ {
+	for i := start; i+minHash <= end; i++ {
+		if dash := lastNotAlnum(t, i, i+minHash); dash >= i {
+			i = dash // no run that is long enough begins before
+			continue
+		}
 		run, hex := i, isHex
 		for i < end && class[t[i]]&isAlnum != 0 {
 			hex &= class[t[i]]
 			i++
-		}
-		if i-run < minHash {
-			continue
 		}
 		if hex == 0 && hasFoldPrefix(t[run:i], "0x") && allHex(t[run+2:i]) {
 			if i-run == len("0x")+40 {
@@ -57,6 +58,16 @@ func (s *Scanner) hashes(t []byte, start, end int) {
 		}
 		s.emit(typ, s.lowered(t[run:i]), run, i)
 	}
+}
+
+// lastNotAlnum returns where the last byte of t[start:end] stands that is neither letter nor digit, or -1.
+func lastNotAlnum(t []byte, start, end int) int {
+	for i := end - 1; i >= start; i-- {
+		if class[t[i]]&isAlnum == 0 {
+			return i
+		}
+	}
+	return -1
 }
 
 // isUUID recognises 4bf92f35-77b3-4da6-a3ce-929d0e0e4736.

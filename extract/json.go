@@ -3,6 +3,7 @@ package extract
 import (
 	"bytes"
 	"encoding/binary"
+	"math/bits"
 	"unicode/utf8"
 )
 
@@ -49,8 +50,6 @@ type walker struct {
 	open    []level // the objects and arrays that are open
 	path    []byte  // of the string at hand, if it is built
 	built   bool
-	escaped bool // the string read last holds an escape
-	clean   bool // no backslash and no control character occurs in the text
 	nested  bool // the text is a string of an event: its names tell what values are, but are no fields
 	message bool // a member "message" at the top
 }
@@ -105,11 +104,10 @@ func (s *Scanner) forget(start int, field string) {
 // walk checks that the text of v is one JSON object, and scans its string values on the way.
 func (s *Scanner) walk(w *walker, v *view, nested bool) bool {
 	t := v.text
-	valid, clean := survey(t)
-	if !valid {
+	if !utf8.Valid(t) {
 		return false
 	}
-	*w = walker{text: t, open: w.open[:0], path: w.path[:0], clean: clean, nested: nested}
+	*w = walker{text: t, open: w.open[:0], path: w.path[:0], nested: nested}
 	i := skipSpace(t, 0)
 	if i == len(t) || t[i] != '{' {
 		return false
@@ -140,11 +138,12 @@ func (s *Scanner) value(w *walker, v *view, i int) (next int, entered bool) {
 	}
 	switch t[i] {
 	case '"':
-		end := w.stringEnd(t, i)
+		end, escaped := stringEnd(t, i)
 		if end < 0 {
 			return -1, false
 		}
-		return end, s.stringValue(w, v, i+1, end-1)
+		s.stringValue(w, v, i+1, end-1, escaped)
+		return end, false
 	case '{', '[':
 		if len(w.open) == maxDepth {
 			return -1, false
@@ -196,13 +195,13 @@ func (w *walker) member(t []byte, i int) int {
 	if i >= len(t) || t[i] != '"' {
 		return -1
 	}
-	end := w.stringEnd(t, i)
+	end, _ := stringEnd(t, i)
 	if end < 0 {
 		return -1
 	}
 	w.open[len(w.open)-1] = level{start: i + 1, end: end - 1}
 	w.built = false
-	if len(w.open) == 1 && string(t[i+1:end-1]) == "message" {
+	if string(t[i+1:end-1]) == "message" && len(w.open) == 1 {
 		w.message = true
 	}
 	i = skipSpace(t, end)
@@ -225,28 +224,27 @@ func (w *walker) name(nth int) []byte {
 	return nil
 }
 
-// stringValue scans the string at v.text[start:end], between its quotes. It is never entered.
-func (s *Scanner) stringValue(w *walker, v *view, start, end int) (entered bool) {
+// stringValue scans the string at v.text[start:end], between its quotes.
+func (s *Scanner) stringValue(w *walker, v *view, start, end int, escaped bool) {
 	if end-start < minIndicator {
-		return false
+		return
 	}
 	s.names = w
 	if !w.nested {
 		s.fieldState = fieldUnknown
 	}
-	if w.escaped {
+	if escaped {
 		s.decodedString(w, v, start, end)
-		return false
+		return
 	}
 	if v.parent == nil {
 		s.line.text, s.line.offset = v.text[start:end], v.offset+start
 		s.stringText(&s.line)
-		return false
+		return
 	}
 	piece := s.nextStage(v)
 	piece.copy(start, end)
 	s.stringText(piece)
-	return false
 }
 
 // minIndicator is the length of the shortest indicators, such as t.co and ::1.
@@ -310,66 +308,56 @@ func isTimestamp(text []byte) bool {
 		return false
 	}
 	for i, c := range text {
-		if class[c]&isDigit == 0 && c != ':' && c != '-' && c != '.' && c != '+' && i != 10 && i != len(text)-1 {
+		if !inTimestamp[c] && i != 10 && i != len(text)-1 {
 			return false
 		}
 	}
 	return true
 }
 
-// survey reads t eight bytes at a time. It reports whether t is UTF-8, as JSON has to be, and whether it is clean:
-// without a backslash or control character, so that the next quote is the end of any string.
-func survey(t []byte) (valid, clean bool) {
-	const eachByte, topBits = 0x0101010101010101, 0x8080808080808080
-	var high, dirty uint64
-	i := 0
-	for ; i+8 <= len(t); i += 8 {
-		x := binary.LittleEndian.Uint64(t[i:])
-		slash := x ^ eachByte*'\\'
-		high |= x
-		dirty |= (x-eachByte*' ')&^x | (slash-eachByte)&^slash
+var inTimestamp = func() (t [256]bool) {
+	for _, c := range "0123456789:-.+" {
+		t[c] = true
 	}
-	for ; i < len(t); i++ {
-		high |= uint64(t[i])
-		if t[i] < ' ' || t[i] == '\\' {
-			dirty |= topBits
-		}
-	}
-	return high&topBits == 0 || utf8.Valid(t), dirty&topBits == 0
-}
-
-// stringEnd is the function of that name, for the walker's text.
-func (w *walker) stringEnd(t []byte, i int) (end int) {
-	if !w.clean {
-		end, w.escaped = stringEnd(t, i)
-		return end
-	}
-	if n := bytes.IndexByte(t[i+1:], '"'); n >= 0 {
-		return i + n + 2
-	}
-	return -1
-}
+	return t
+}()
 
 // stringEnd returns where the string whose quote is t[i] ends, behind its last quote, or -1 when it has no end, holds
 // a control character or an escape that JSON does not have. escaped says whether there are escapes.
 func stringEnd(t []byte, i int) (end int, escaped bool) {
-	for i++; i < len(t); i++ {
-		if !endsRun[t[i]] {
-			continue
-		}
+	for i = runEnd(t, i+1); i < len(t); i = runEnd(t, i) {
 		switch t[i] {
 		case '"':
 			return i + 1, escaped
 		case '\\':
 			escaped = true
-			if i = escapeEnd(t, i) - 1; i < 0 {
-				return -1, false
+			if i = escapeEnd(t, i); i > 0 {
+				continue
 			}
-		default:
-			return -1, false
 		}
+		return -1, false
 	}
 	return -1, false
+}
+
+// runEnd returns where the bytes from t[i] on end that stand for themselves in a JSON string: at a quote, backslash or
+// control character, or at the end. It reads eight bytes at a time and finds those bytes by the borrow of a
+// subtraction. (bytes.IndexByte costs more for strings as short as most are, and has to be told that there are no
+// backslashes.)
+func runEnd(t []byte, i int) int {
+	const eachByte, topBits = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(t); i += 8 {
+		x := binary.LittleEndian.Uint64(t[i:])
+		quote, slash := x^eachByte*'"', x^eachByte*'\\'
+		ends := (x-eachByte*' ')&^x | (quote-eachByte)&^quote | (slash-eachByte)&^slash
+		if ends &= topBits; ends != 0 {
+			return i + bits.TrailingZeros64(ends)/8
+		}
+	}
+	for i < len(t) && !endsRun[t[i]] {
+		i++
+	}
+	return i
 }
 
 // endsRun holds the bytes of a JSON string that are more than themselves, or not allowed.
@@ -399,12 +387,21 @@ func escapeEnd(t []byte, i int) int {
 
 // scalarEnd returns where the number or literal at t[i] ends, or -1.
 func scalarEnd(t []byte, i int) int {
-	for _, literal := range []string{"true", "false", "null"} {
-		if bytes.HasPrefix(t[i:], []byte(literal)) {
-			return i + len(literal)
-		}
+	literal := ""
+	switch t[i] {
+	case 't':
+		literal = "true"
+	case 'f':
+		literal = "false"
+	case 'n':
+		literal = "null"
+	default:
+		return numberEnd(t, i)
 	}
-	return numberEnd(t, i)
+	if !bytes.HasPrefix(t[i:], []byte(literal)) {
+		return -1
+	}
+	return i + len(literal)
 }
 
 func numberEnd(t []byte, i int) int {

@@ -12,16 +12,17 @@ import (
 	"net/netip"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // A List is a set of values that a user allows or owns: addresses and networks, domains with all below, e-mail
 // addresses and hashes. The nil List is empty. A List is safe for use by several goroutines once it is filled.
 type List struct {
-	below  map[string]struct{} // domains that cover themselves and all below
-	exact  map[string]struct{} // domains that cover themselves, e-mail addresses, hashes
-	ranges []addrRange         // ordered by first, not overlapping
+	below map[string]struct{} // domains that cover themselves and all below
+	exact map[string]struct{} // domains that cover themselves, e-mail addresses, hashes
+	v4    ranges[addressV4]   // addresses and networks
+	v6    ranges[addressV6]
 
 	// Loose says whether the substring and regex types of MISP warninglists are taken; they are slow and match more
 	// than one expects.
@@ -41,8 +42,6 @@ func (l *List) With(other *List) *List {
 	both.also = l.also.With(other)
 	return &both
 }
-
-type addrRange struct{ first, last netip.Addr }
 
 // Has reports whether the list covers key.
 func (l *List) Has(key Key) bool {
@@ -83,21 +82,18 @@ func (l *List) hasDomain(name string) bool {
 }
 
 func (l *List) hasAddr(value string) bool {
-	if len(l.ranges) == 0 {
-		return l.hasLoose(value)
+	return l.inRange(value) || l.hasLoose(value)
+}
+
+func (l *List) inRange(value string) bool {
+	if _, ok := firstOctet(value); ok {
+		return l.v4.has(addressV4(parseV4(value)))
 	}
-	addr, err := netip.ParseAddr(value)
-	if err != nil {
+	if len(l.v6.list) == 0 {
 		return false
 	}
-	n, found := slices.BinarySearchFunc(l.ranges, addr, func(r addrRange, a netip.Addr) int {
-		return r.first.Compare(a)
-	})
-	if !found {
-		n--
-	}
-	inRange := n >= 0 && addr.Compare(l.ranges[n].last) <= 0 && addr.BitLen() == l.ranges[n].first.BitLen()
-	return inRange || l.hasLoose(value)
+	addr, err := netip.ParseAddr(value)
+	return err == nil && l.v6.has(addr.As16())
 }
 
 func (l *List) hasLoose(value string) bool {
@@ -117,11 +113,11 @@ func (l *List) hasLoose(value string) bool {
 // Add adds one value as a list spells it: an address, a network, a domain that covers all below it (one with '=' in
 // front covers itself alone, one with "*." or '.' in front means the same as without), an e-mail address or a hash.
 func (l *List) Add(value string) error {
-	defer l.sort()
+	defer l.join()
 	return l.add(value)
 }
 
-// add is Add without the order of ranges, which Has needs.
+// add is Add without the order of networks, which Has needs.
 func (l *List) add(value string) error {
 	l.init()
 	value = strings.TrimSpace(value)
@@ -154,8 +150,9 @@ func (l *List) add(value string) error {
 
 // isTopLevel reports whether name is one label, such as corp.
 func isTopLevel(name string) bool {
-	return name != "" && len(name) <= maxLabel && marksOf([]byte(name))&^(inWord|isAlnum|isCapital|isHex|isDash) == 0 &&
-		!strings.ContainsFunc(name, func(r rune) bool { return r > 0x7f || class[byte(r)]&inWord == 0 })
+	return name != "" && len(name) <= maxLabel && !strings.ContainsFunc(name, func(r rune) bool {
+		return r >= utf8.RuneSelf || r == '.' || class[r]&inWord == 0
+	})
 }
 
 func (l *List) init() {
@@ -169,7 +166,11 @@ func (l *List) addPrefix(p netip.Prefix) {
 		p = netip.PrefixFrom(p.Addr().Unmap(), max(p.Bits()-96, 0))
 	}
 	p = p.Masked()
-	l.ranges = append(l.ranges, addrRange{p.Addr(), lastAddr(p)})
+	if first, last := p.Addr(), lastAddr(p); first.Is4() {
+		l.v4.add(newAddressV4(first), newAddressV4(last))
+	} else {
+		l.v6.add(first.As16(), last.As16())
+	}
 }
 
 // lastAddr returns the last address of p.
@@ -182,21 +183,10 @@ func lastAddr(p netip.Prefix) netip.Addr {
 	return addr
 }
 
-// sort orders the ranges and joins those that overlap.
-func (l *List) sort() {
-	slices.SortFunc(l.ranges, func(a, b addrRange) int { return a.first.Compare(b.first) })
-	joined := l.ranges[:0]
-	for _, r := range l.ranges {
-		n := len(joined) - 1
-		if n >= 0 && r.first.Compare(joined[n].last) <= 0 && r.first.BitLen() == joined[n].first.BitLen() {
-			if r.last.Compare(joined[n].last) > 0 {
-				joined[n].last = r.last
-			}
-			continue
-		}
-		joined = append(joined, r)
-	}
-	l.ranges = joined
+// join makes the networks that were added ready for Has.
+func (l *List) join() {
+	l.v4.join()
+	l.v6.join()
 }
 
 // Len returns how many entries the list has; networks that overlap count once.
@@ -204,7 +194,7 @@ func (l *List) Len() int {
 	if l == nil {
 		return 0
 	}
-	return len(l.below) + len(l.exact) + len(l.ranges) + len(l.substrings) + len(l.patterns) + l.also.Len()
+	return len(l.below) + len(l.exact) + len(l.v4.list) + len(l.v6.list) + len(l.substrings) + len(l.patterns) + l.also.Len()
 }
 
 // LoadFile adds the values of a file, plain or gzip: one per line with # or ; comments, or a MISP warninglist. Its error names the
@@ -224,7 +214,7 @@ func (l *List) LoadFile(path string) error {
 // Load is [List.LoadFile] for any reader.
 func (l *List) Load(r io.Reader) error {
 	l.init()
-	defer l.sort()
+	defer l.join()
 	b := bufio.NewReaderSize(r, 64<<10)
 	if head, _ := b.Peek(2); string(head) == "\x1f\x8b" {
 		unpacked, err := gzip.NewReader(b)

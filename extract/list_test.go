@@ -77,6 +77,9 @@ func TestListAdd(t *testing.T) {
 			t.Errorf("Add(%q) succeeds", bad)
 		}
 	}
+	if err := l.Add("TEST"); err != nil || !l.Has(Key{Domain, "a.test"}) {
+		t.Errorf("a top-level domain in capitals covers nothing below: %v", err)
+	}
 	if (*List)(nil).Has(Key{IP, "10.1.2.3"}) || (*List)(nil).Len() != 0 {
 		t.Error("the nil List is not empty")
 	}

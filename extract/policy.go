@@ -60,8 +60,13 @@ func (p *Policy) Skip(key Key) Skip {
 }
 
 func skipAddr(value string) Skip {
-	if v4, ok := parseV4(value); ok {
-		for _, r := range specialV4[v4>>24] {
+	if octet, ok := firstOctet(value); ok {
+		ranges := specialV4[octet]
+		if len(ranges) == 0 {
+			return Worth
+		}
+		v4 := parseV4(value)
+		for _, r := range ranges {
 			if v4&r.mask == r.base {
 				return r.skip
 			}
@@ -78,20 +83,32 @@ func skipAddr(value string) Skip {
 	return Worth
 }
 
-// parseV4 reads an IPv4 address in its normalised form.
-func parseV4(value string) (v4 uint32, ok bool) {
-	octet, dots := uint32(0), 0
-	for i := range len(value) {
+// firstOctet returns the first number of an IPv4 address in its normalised form. It returns false for one of IPv6.
+func firstOctet(value string) (octet byte, ok bool) {
+	for i := range min(len(value), len("255.")) {
 		switch c := value[i]; {
 		case c == '.':
-			v4, octet, dots = v4<<8|octet, 0, dots+1
+			return octet, true
 		case class[c]&isDigit == 0:
 			return 0, false
 		default:
+			octet = octet*10 + c - '0'
+		}
+	}
+	return 0, false
+}
+
+// parseV4 reads an IPv4 address in its normalised form.
+func parseV4(value string) (v4 uint32) {
+	octet := uint32(0)
+	for i := range len(value) {
+		if c := value[i]; c == '.' {
+			v4, octet = v4<<8|octet, 0
+		} else {
 			octet = octet*10 + uint32(c-'0')
 		}
 	}
-	return v4<<8 | octet, dots == 3
+	return v4<<8 | octet
 }
 
 // A rangeV4 is a network or, with all bits in the mask, an address.

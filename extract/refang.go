@@ -310,11 +310,15 @@ func spelled(t []byte, i int) (form, bool) {
 // wordDots spell a dot inside of a word: evilDOTcom, evil-dot-com.
 var wordDots = [][]byte{[]byte("DOT"), []byte("-dot-")}
 
-// spellsDot reports whether word, which has no dot, is a name whose dots are spelled.
-func (s *Scanner) spellsDot(word []byte) bool {
+// spelledDot reports whether the word t[start:end], which has no dot, is one, or a name whose dots are spelled.
+func (s *Scanner) spelledDot(t []byte, start, end int) bool {
 	if s.plain || s.Defang != DefangAll {
 		return false
 	}
+	if end-start <= len("dot") {
+		return (t[start]|0x20 == 'd' || t[start] == 'A') && s.hidden(t, start)
+	}
+	word := t[start:end]
 	for _, dot := range wordDots {
 		if i := bytes.Index(word, dot); i > 0 {
 			_, ok := wordDot(word, i)

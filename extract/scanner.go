@@ -105,6 +105,10 @@ func (s *Scanner) nextStage(v *view) *view {
 
 // scan cuts the text into words and hands on those that can be something. It returns false as soon as it meets a
 // defanged form, which has to be written out first.
+//
+// On plain logs this loop takes a quarter of the time of extract, what it hands on takes two thirds, and both lose most
+// of it to branches that nobody can foretell: where words end and what they are. Tried and refused: the loop in a
+// function of its own that returns the next word (7 % more time), range in place of an index (3 % more instructions).
 func (s *Scanner) scan(v *view) bool {
 	s.cur, s.notIPv6Until = v, 0
 	t := v.text
@@ -131,9 +135,9 @@ func (s *Scanner) scan(v *view) bool {
 			marks |= c
 		}
 		// Most words of a log line end here: no dot, no joint behind them, too short for a hash.
-		if marks&(isDot|isHigh) == 0 && i-start < minHash && c&isJoint == 0 {
-			if t[i-1]|0x20 == 't' && i-start <= 3 && s.hidden(t, start) ||
-				marks&(isCapital|isDash) != 0 && i-start > len("aDOTb") && s.spellsDot(t[start:i]) {
+		if (marks|c)&(isDot|isHigh|isJoint) == 0 && i-start < minHash {
+			if (marks&isBigDT == isBigDT || marks&(isDash|isLetter) == isDash|isLetter ||
+				t[i-1]|0x20 == 't' && i-start <= len("dot")) && s.spelledDot(t, start, i) {
 				return false
 			}
 			if c&(inWord|isMark) == 0 {
@@ -211,7 +215,7 @@ func (s *Scanner) dottedWord(t []byte, start, end int, marks byteClass) {
 	case marks&isLetter == 0:
 		s.addressesBetweenDashes(t, start, end)
 	default:
-		s.domain(t, start, end)
+		s.domain(t, start, end, marks)
 	}
 }
 

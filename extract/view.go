@@ -1,9 +1,6 @@
 package extract
 
-import (
-	"slices"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // A view is text as the scanner reads it, together with the way back to the line's own bytes. The text may be a piece
 // of the line, that piece with its escapes decoded, or that again with its defanged forms written out: each step is a
@@ -13,6 +10,7 @@ type view struct {
 	parent *view   // nil for a piece of the line itself
 	offset int     // of a view without parent: where the text begins in the line
 	pieces []piece // of a view with parent: its text in pieces, ordered
+	last   int     // the piece asked for last
 }
 
 // A piece is a run of a view's text: copied from the parent byte by byte, or put in the place of something there.
@@ -34,12 +32,17 @@ func (v *view) span(start, end int) (int, int) {
 	return start + v.offset, end + v.offset
 }
 
-// piece returns the piece that holds the text's byte i.
+// piece returns the piece that holds the text's byte i. It goes from the one it returned last, because what is asked
+// for follows the scan: a search of all would make the time per byte grow with the line.
 func (v *view) piece(i int) piece {
-	n, found := slices.BinarySearchFunc(v.pieces, i, func(p piece, i int) int { return p.at - i })
-	if !found {
+	n := v.last
+	for n+1 < len(v.pieces) && v.pieces[n+1].at <= i {
+		n++
+	}
+	for v.pieces[n].at > i {
 		n--
 	}
+	v.last = n
 	return v.pieces[n]
 }
 

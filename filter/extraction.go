@@ -90,9 +90,7 @@ func (e *Extraction) appendLine(dst []byte, name string, n int64, line []byte) [
 }
 
 func appendMatch(dst []byte, m extract.Match, line []byte) []byte {
-	dst = append(dst, `{"type":"`...)
-	dst = append(dst, m.Type.String()...)
-	dst = append(dst, `","value":`...)
+	dst = append(dst, openings[m.Type]...)
 	from := len(dst)
 	dst = annotate.AppendString(dst, m.Value)
 	value := dst[from:]
@@ -110,6 +108,14 @@ func appendMatch(dst []byte, m extract.Match, line []byte) []byte {
 	}
 	return append(dst, '}')
 }
+
+// openings are the beginnings of a match's object, by type.
+var openings = func() (t [extract.Antivirus + 1]string) {
+	for typ := range t {
+		t[typ] = `{"type":"` + extract.Type(typ).String() + `","value":`
+	}
+	return t
+}()
 
 // cutLine returns the first line of data without its ending, the ending, and what follows.
 func cutLine(data []byte) (line, ending, rest []byte) {
