@@ -153,6 +153,9 @@ func (s *stream) do(ctx context.Context, src filter.Source, w io.Writer, newWork
 	return err
 }
 
+// sameSignal is within which time two signals are one: timeout(1) sends it to its child and to the whole group.
+const sameSignal = 200 * time.Millisecond
+
 // signals returns a context that is done at the first TERM or INT; a second one ends the program at once. restore
 // undoes it.
 func (s *stream) signals(parent context.Context) (ctx context.Context, restore func()) {
@@ -161,13 +164,17 @@ func (s *stream) signals(parent context.Context) (ctx context.Context, restore f
 	signals, done := make(chan os.Signal, 2), make(chan struct{})
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
-		for n := 0; ; n++ {
+		var first time.Time
+		for {
 			select {
 			case <-signals:
 			case <-done:
 				return
 			}
-			if cancel(nil); n > 0 {
+			if first.IsZero() {
+				first = time.Now()
+				cancel(nil)
+			} else if time.Since(first) > sameSignal {
 				fmt.Fprintln(os.Stderr, "iocpipe: ended at once by a second signal; lines that were read and not yet written are lost")
 				os.Exit(exitFailed)
 			}
