@@ -153,7 +153,7 @@ func (s *stream) do(ctx context.Context, src filter.Source, w io.Writer, newWork
 	return err
 }
 
-// sameSignal is within which time two signals are one: timeout(1) sends it to its child and to the whole group.
+// sameSignal is within which time the same signal twice is one: timeout(1) sends it to its child and to the whole group.
 const sameSignal = 200 * time.Millisecond
 
 // signals returns a context that is done at the first TERM or INT; a second one ends the program at once. restore
@@ -164,17 +164,19 @@ func (s *stream) signals(parent context.Context) (ctx context.Context, restore f
 	signals, done := make(chan os.Signal, 2), make(chan struct{})
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
-		var first time.Time
+		var first os.Signal
+		var at time.Time
 		for {
+			var sig os.Signal
 			select {
-			case <-signals:
+			case sig = <-signals:
 			case <-done:
 				return
 			}
-			if first.IsZero() {
-				first = time.Now()
+			if first == nil {
+				first, at = sig, time.Now()
 				cancel(nil)
-			} else if time.Since(first) > sameSignal {
+			} else if sig != first || time.Since(at) > sameSignal {
 				fmt.Fprintln(os.Stderr, "iocpipe: ended at once by a second signal; lines that were read and not yet written are lost")
 				os.Exit(exitFailed)
 			}
