@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,9 +128,9 @@ func rotateCertificate(t *testing.T, r *faultRun) {
 
 // downAtStart refuses all until it has been asked twice.
 func downAtStart(_ *testing.T, r *faultRun) {
-	asked := 0
+	var asked atomic.Int64
 	r.server.Gate(func(*http.Request) (int, string) {
-		if asked++; asked <= 2 { // requests come one after the other so far
+		if asked.Add(1) <= 2 {
 			return http.StatusServiceUnavailable, "starting"
 		}
 		return 0, ""

@@ -171,7 +171,7 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 					lookuptest.Busy(status, retryAfter()).ServeHTTP(w, r)
 				})
 				source := lookuptest.NewServer(t, lookuptest.Sequence(busy, lookuptest.JSON(reportUnknown)))
-				p := start(t, "--intel", source.URL, "--state", t.TempDir(), "--rate", "100/s", "--burst", "1")
+				p := start(t, "--intel", source.URL, "--state", t.TempDir(), "--rate", "100/s", "--burst", "1", "--drain", "30s")
 				p.say("%s", strings.TrimSuffix(lines(0, 20), "\n"))
 				p.until("it is asked again", func() bool { return len(source.Asked()) > 1 })
 				asked := source.Asked()
