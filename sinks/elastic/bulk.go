@@ -352,7 +352,7 @@ func (b *Bulk) deliver(batch []*item) error {
 	return nil
 }
 
-// post sends items and returns what became of each.
+// post sends items and returns what became of each; nil when all are indexed.
 func (b *Bulk) post(items []*item) ([]result, error) {
 	size := 0
 	for _, it := range items {
@@ -377,6 +377,9 @@ func (b *Bulk) post(items []*item) ([]result, error) {
 	if err := answer.Err(); err != nil {
 		return nil, &rejection{err.(*Error), retryAfter(answer.Header, time.Now())}
 	}
+	if allIndexed(answer.Body, len(items)) {
+		return nil, nil
+	}
 	return parseResults(answer.Body, len(items))
 }
 
@@ -395,8 +398,15 @@ func (b *Bulk) learn(err error, sent []*item) {
 	b.pace.maxBytes = min(b.pace.maxBytes, max(size/2, 1))
 }
 
-// settle notes the outcomes of items, and returns those to be sent again, and why.
+// settle notes the outcomes of items, and returns those to be sent again, and why. See [Bulk.post] for results.
 func (b *Bulk) settle(items []*item, results []result) (left []*item, trouble, err error) {
+	if results == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.counts.Indexed += int64(len(items))
+		b.finish(items)
+		return nil, nil, nil
+	}
 	var gone, refused []*item
 	var errs []Error
 	var indexed, duplicates int64

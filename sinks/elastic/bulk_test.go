@@ -520,3 +520,50 @@ func TestRefusedIsToldOnce(t *testing.T) {
 		}
 	})
 }
+
+// The short way through an answer comes to what the long way does.
+func TestAllIndexed(t *testing.T) {
+	const good = `{"create":{"_index":"x","_id":"a \"status\":201 \"error\": b","result":"created","status":201}}`
+	for name, c := range map[string]struct {
+		body string
+		n    int
+		want bool
+	}{
+		"all":              {`{"took":1,"errors":false,"items":[` + good + `,{"index":{"status":200}}]}`, 2, true},
+		"one too few":      {`{"errors":false,"items":[` + good + `]}`, 2, false},
+		"one too many":     {`{"errors":false,"items":[` + good + `,` + good + `]}`, 1, false},
+		"errors":           {`{"errors":true,"items":[` + good + `]}`, 1, false},
+		"it does not say":  {`{"items":[` + good + `]}`, 1, false},
+		"a duplicate":      {`{"errors":false,"items":[{"create":{"status":409}}]}`, 1, false},
+		"an error after":   {`{"errors":false,"items":[{"create":{"status":201,"error":{"type":"x"}}}]}`, 1, false},
+		"failure store":    {`{"errors":false,"items":[{"create":{"status":201,"failure_store":"used"}}]}`, 1, false},
+		"with blanks":      {`{"errors" : false, "items": [{"create": {"status": 201}}]}`, 1, false},
+		"another's status": {`{"errors":false,"status":200,"items":[]}`, 1, false},
+	} {
+		if got := allIndexed([]byte(c.body), c.n); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func BenchmarkAnswer(b *testing.B) {
+	const one = `{"create":{"_index":"bench","_id":"vbQkUJ0BhM2u9Zb0VqX3","_version":1,"result":"created",` +
+		`"_shards":{"total":1,"successful":1,"failed":0},"_seq_no":1234567,"_primary_term":1,"status":201}}`
+	body := []byte(`{"took":1,"errors":false,"items":[` + strings.TrimSuffix(strings.Repeat(one+",", 1000), ",") + `]}`)
+	b.Run("short", func(b *testing.B) {
+		b.SetBytes(int64(len(body)))
+		for b.Loop() {
+			if !allIndexed(body, 1000) {
+				b.Fatal("not clean")
+			}
+		}
+	})
+	b.Run("long", func(b *testing.B) {
+		b.SetBytes(int64(len(body)))
+		for b.Loop() {
+			if _, err := parseResults(body, 1000); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

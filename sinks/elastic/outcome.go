@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -41,6 +42,14 @@ func parseResults(body []byte, n int) ([]result, error) {
 		}
 	}
 	return results, nil
+}
+
+// allIndexed reports whether an answer, valid JSON in the bytes that servers use, says of each of n items that it is
+// indexed; in doubt it does not. It is the short way through most answers, at a fifth of the cost of [parseResults]. What it looks for cannot stand in a string, in which quotes are escaped.
+func allIndexed(body []byte, n int) bool {
+	count := func(s string) int { return bytes.Count(body, []byte(s)) }
+	return count(`"errors":false`) == 1 && count(`"error":`) == 0 && count(`"failure_store":"used"`) == 0 &&
+		count(`{"create":{`)+count(`{"index":{`) == n && count(`"status":`) == n && count(`"status":200`)+count(`"status":201`) == n
 }
 
 func parseResult(action string, v *fastjson.Value) (r result) {
