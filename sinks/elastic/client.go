@@ -264,7 +264,7 @@ func pack(body []byte) []byte {
 	return packed.Bytes()
 }
 
-// An Error is a failure that a server answers.
+// An Error is a failure that a server answers, or, of status 0, one that is known without asking.
 type Error struct {
 	Status       int
 	Type, Reason string // as the server says; empty when it does not
@@ -275,14 +275,16 @@ const maxReason = 1000
 
 // Error returns status, type and reason.
 func (e *Error) Error() string {
-	text := fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))
-	if e.Type != "" {
-		text += ": " + e.Type
+	var parts []string
+	if e.Status != 0 {
+		parts = append(parts, fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))
 	}
-	if e.Reason != "" {
-		text += ": " + e.Reason
+	for _, part := range []string{e.Type, e.Reason} {
+		if part != "" {
+			parts = append(parts, part)
+		}
 	}
-	return text
+	return strings.Join(parts, ": ")
 }
 
 // Err returns nil for a status of success, else an [*Error].
