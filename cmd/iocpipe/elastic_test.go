@@ -235,6 +235,50 @@ func TestElasticNotLetIn(t *testing.T) {
 	}
 }
 
+// A 401 that says nothing of who answers, as a proxy's does, ends the program, from the start and in mid-stream, and what was
+// read of a pipe is kept.
+func TestElasticBare401(t *testing.T) {
+	const lines = 2000
+	for name, c := range map[string]struct {
+		hidden bool // GET / is refused, too
+		taken  int  // bulk requests before
+		args   []string
+	}{
+		"from the start, nothing is known": {hidden: true},
+		"from the start, as is known":      {hidden: true, args: []string{"--es-flavor", "opensearch"}},
+		"after GET /":                      {},
+		"in mid-stream":                    {taken: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			indexed, requests := 0, 0
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.URL.Path == "/" && !c.hidden:
+					fmt.Fprint(w, `{"version":{"number":"2.19.0","distribution":"opensearch"}}`)
+				case c.taken > 0 && r.URL.Path != "/_bulk":
+					w.WriteHeader(http.StatusForbidden)
+				case r.URL.Path == "/_bulk" && requests < c.taken:
+					requests++
+					body, _ := io.ReadAll(unpacked(r))
+					n := bytes.Count(body, []byte("\n")) / 2
+					indexed += n
+					fmt.Fprintf(w, `{"errors":false,"items":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"create":{"status":201}},`, n), ","))
+				default:
+					w.WriteHeader(http.StatusUnauthorized)
+				}
+			}))
+			t.Cleanup(s.Close)
+			dead := filepath.Join(t.TempDir(), "dead.ndjson")
+			code, _, stderr := runWith(t, strings.Repeat("a line\n", lines), append([]string{"--intel", testIntel, "--to", "elasticsearch", "--es-url", s.URL,
+				"--es-bulk-items", "100", "--dead-letter", dead}, c.args...)...)
+			letters, _ := os.ReadFile(dead)
+			if n := bytes.Count(letters, []byte("\n")); code != exitFailed || indexed+n != lines || !strings.Contains(stderr, "401 Unauthorized") || c.taken > 0 != (indexed > 0) {
+				t.Errorf("exit %d, %d indexed, %d kept: %s", code, indexed, n, stderr)
+			}
+		})
+	}
+}
+
 // What was read of a pipe when nothing is taken any more is kept, to the last line.
 func TestElasticGivesUp(t *testing.T) {
 	s := newBulkServer(t)

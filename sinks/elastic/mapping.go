@@ -131,11 +131,14 @@ func (c *Client) extend(ctx context.Context, name string, have *fastjson.Value) 
 	if err != nil {
 		return Unknown, "", err
 	}
+	var refusal *Error
 	switch e := answer.Err(); {
 	case busy(e):
 		return Unknown, "", e
 	case e == nil:
 		return Nested, "", nil
+	case errors.As(e, &refusal) && refusal.Type == "cluster_block_exception":
+		return Flat, "", nil // documents meet the block, too, and tell of it
 	default:
 		if _, mapped := enrichmentsType(have); mapped {
 			return Nested, fmt.Sprintf("index %s: fields of the annotation cannot be added to its mapping (%v); they are stored all the same", name, e), nil
