@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"iocpipe/sinks/elastic"
 )
 
 // A bulkServer keeps the documents that it is sent, as Elasticsearch does.
@@ -297,6 +302,25 @@ func TestElasticGivesUp(t *testing.T) {
 	}
 }
 
+// What was seen of an index does not hold for ever.
+func TestElasticLooksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := new(elasticOutput)
+		o.ctx, o.stop = context.WithCancelCause(t.Context())
+		go o.forgetAll()
+		o.indices.Store("x", elastic.Nested)
+		time.Sleep(lookAgain - time.Second)
+		if m := o.mapping("x"); m != elastic.Nested {
+			t.Errorf("too soon: %v", m)
+		}
+		time.Sleep(2 * time.Second)
+		if m, ok := o.indices.Load("x"); ok {
+			t.Errorf("%v still holds", m)
+		}
+		o.stop(nil)
+	})
+}
+
 func TestElasticUsage(t *testing.T) {
 	for _, c := range []struct {
 		args []string
@@ -308,6 +332,7 @@ func TestElasticUsage(t *testing.T) {
 		{[]string{"--es-url", "http://h", "--es-cert", "x"}, "--es-cert and --es-key"},
 		{[]string{"--es-url", "http://h", "--es-flavor", "solr"}, `--es-flavor "solr"`},
 		{[]string{"--es-url", "http://h", "--es-index", "Logs"}, `--es-index "Logs"`},
+		{[]string{"--es-url", "http://h", "--es-index", "cluster:logs"}, `--es-index "cluster:logs"`},
 		{[]string{"--es-url", "http://h", "--es-password-file", "x"}, "--es-user is missing"},
 		{[]string{"--es-url", "http://h", "--es-api-key-file", "/nowhere"}, "API key: open /nowhere"},
 		{[]string{"--es-url", "http://h", "--state", "none"}, "--dead-letter: name the file"},
