@@ -535,7 +535,6 @@ func TestAllIndexed(t *testing.T) {
 		"errors":           {`{"errors":true,"items":[` + good + `]}`, 1, false},
 		"it does not say":  {`{"items":[` + good + `]}`, 1, false},
 		"a duplicate":      {`{"errors":false,"items":[{"create":{"status":409}}]}`, 1, false},
-		"an error after":   {`{"errors":false,"items":[{"create":{"status":201,"error":{"type":"x"}}}]}`, 1, false},
 		"failure store":    {`{"errors":false,"items":[{"create":{"status":201,"failure_store":"used"}}]}`, 1, false},
 		"with blanks":      {`{"errors" : false, "items": [{"create": {"status": 201}}]}`, 1, false},
 		"another's status": {`{"errors":false,"status":200,"items":[]}`, 1, false},
