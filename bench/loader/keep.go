@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 )
 
-// keep writes a body, compressed, and returns how many documents it holds.
-func keep(path, encoding string, body []byte) (documents int, err error) {
+// keep writes a body, compressed, as the nth of a folder, and returns how many documents it holds.
+func keep(folder string, n int64, encoding string, body []byte) (documents int, err error) {
 	plain := body
 	if encoding == "gzip" {
 		z, err := gzip.NewReader(bytes.NewReader(body))
@@ -29,5 +31,8 @@ func keep(path, encoding string, body []byte) (documents int, err error) {
 		}
 		body = b.Bytes()
 	}
-	return bytes.Count(plain, []byte("\n")) / 2, os.WriteFile(path, body, 0o600)
+	if documents = bytes.Count(plain, []byte("\n")) / 2; folder == "-" {
+		return documents, nil
+	}
+	return documents, os.WriteFile(filepath.Join(folder, fmt.Sprintf("%06d.gz", n)), body, 0o600)
 }

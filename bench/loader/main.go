@@ -20,7 +20,7 @@ import (
 func main() {
 	url := flag.String("url", "", "`URL` of the node to post to")
 	inFlight := flag.Int("in-flight", 2, "requests at a time")
-	record := flag.String("record", "", "`FOLDER` to record bodies to, instead of posting them")
+	record := flag.String("record", "", "`FOLDER` to record bodies to, instead of posting them; - keeps nothing and says yes to all")
 	listen := flag.String("listen", "127.0.0.1:0", "`ADDRESS` to record at")
 	address := flag.String("address", "", "`FILE` that is told the URL to record at")
 	flag.Parse()
@@ -89,7 +89,11 @@ func postOne(url string, body []byte) error {
 	return nil
 }
 
-// serve keeps the bodies of bulk requests in a folder and answers that all was indexed.
+// yes is the result of one item, as long as that of a server.
+const yes = `{"create":{"_index":"bench","_id":"vbQkUJ0BhM2u9Zb0VqX3","_version":1,"result":"created",` +
+	`"_shards":{"total":1,"successful":1,"failed":0},"_seq_no":1234567,"_primary_term":1,"status":201}},`
+
+// serve keeps the bodies of bulk requests in a folder, unless that is -, and answers that all was indexed.
 func serve(listen, address, folder string) error {
 	l, err := net.Listen("tcp", listen)
 	if err != nil {
@@ -108,12 +112,11 @@ func serve(listen, address, folder string) error {
 			fmt.Fprint(w, "{}")
 			return
 		}
-		path := filepath.Join(folder, fmt.Sprintf("%06d.gz", number.Add(1)))
-		items, err := keep(path, r.Header.Get("Content-Encoding"), body)
+		items, err := keep(folder, number.Add(1), r.Header.Get("Content-Encoding"), body)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		fmt.Fprintf(w, `{"errors":false,"items":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"create":{"status":201}},`, items), ","))
+		fmt.Fprintf(w, `{"errors":false,"items":[%s]}`, strings.TrimSuffix(strings.Repeat(yes, items), ","))
 	}))
 }

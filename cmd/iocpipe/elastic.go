@@ -192,6 +192,8 @@ type elasticOutput struct {
 	indices  sync.Map   // elastic.Mapping by index, as far as they were looked at
 	looking  sync.Mutex // held while an index is looked at
 	unread   bool       // people know that mappings cannot be read
+	told     map[string]bool
+	remapped map[string]time.Time // when an index that refuses documents was looked at last
 	counts   elastic.Counts
 	flatDocs atomic.Int64
 }
@@ -211,14 +213,55 @@ func (f *indexFlags) openElastic(stream *stream, dir string, again bool) (*elast
 		return nil, err
 	}
 	o := &elasticOutput{client: client, letters: letters, stream: stream, keep: !again}
+	o.told, o.remapped = make(map[string]bool), make(map[string]time.Time)
 	o.ctx, o.stop = context.WithCancelCause(context.Background())
 	o.giveUp = f.server.giveUp
 	o.documents = &filter.Documents{Index: name, TimeFields: f.timeFields, IDField: f.idField, Flat: o.isFlat}
 	o.documents.Host, _ = os.Hostname() // without one, events have no host
 	o.bulk = client.NewBulk(elastic.BulkOptions{
 		MaxBytes: f.server.bulkBytes, MaxItems: f.server.bulkItems, GiveUp: f.server.giveUp, DeadLetters: letters.Add, KeepUnsent: o.keep, Waiting: o.waits, Refused: o.refused,
+		Moved: o.forget, Remap: o.remap,
 	})
+	go o.forgetAll()
 	return o, nil
+}
+
+// lookAgain is after how long indices are looked at again: others may change them, or what stands behind a name.
+const lookAgain = 5 * time.Minute
+
+// forgetAll makes all indices be looked at again with their next document, from time to time.
+func (o *elasticOutput) forgetAll() {
+	tick := time.NewTicker(lookAgain)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			o.indices.Clear()
+		case <-o.ctx.Done():
+			return
+		}
+	}
+}
+
+// forget makes one be looked at again.
+func (o *elasticOutput) forget(index string) { o.indices.Delete(index) }
+
+// remap looks again at an index that refuses a document for a field of the annotation, and reports whether it takes them
+// now. A rollover may have brought a mapping that lacks them.
+func (o *elasticOutput) remap(index string, e elastic.Error) bool {
+	if !strings.Contains(e.Reason, "threat") && !strings.Contains(e.Reason, "iocpipe") && !strings.Contains(e.Reason, "related") {
+		return false
+	}
+	o.looking.Lock()
+	again := time.Since(o.remapped[index]) > time.Minute
+	if again {
+		o.remapped[index] = time.Now()
+	}
+	o.looking.Unlock()
+	if again {
+		o.forget(index)
+	}
+	return o.mapping(index) == elastic.Nested
 }
 
 // stopWith ends the waiting for the server a while after ctx is done. quit, by which the output can end the reading, makes it so.
@@ -295,11 +338,7 @@ func (o *elasticOutput) refused(index string, e elastic.Error) {
 // isFlat reports whether documents for an index get the summary alone. An index is looked at before its first document
 // is made.
 func (o *elasticOutput) isFlat(index string) bool {
-	m, ok := o.indices.Load(index)
-	if !ok {
-		m = o.look(index)
-	}
-	if m.(elastic.Mapping) != elastic.Flat {
+	if o.mapping(index) != elastic.Flat {
 		return false
 	}
 	o.flatDocs.Add(1)
@@ -314,6 +353,13 @@ func (o *elasticOutput) indexNames() (names []string) {
 	})
 	slices.Sort(names)
 	return names
+}
+
+func (o *elasticOutput) mapping(index string) elastic.Mapping {
+	if m, ok := o.indices.Load(index); ok {
+		return m.(elastic.Mapping)
+	}
+	return o.look(index)
 }
 
 // look prepares an index; it waits for a server that does not answer.
@@ -331,7 +377,7 @@ func (o *elasticOutput) look(index string) elastic.Mapping {
 			if waited && err == nil {
 				o.waits(nil)
 			}
-			o.tell(m, note)
+			o.tell(index, m, note)
 			o.indices.Store(index, m)
 			return m
 		}
@@ -352,11 +398,18 @@ func (o *elasticOutput) look(index string) elastic.Mapping {
 // lookPause is how long to wait before an index is looked at again.
 const lookPause = time.Second
 
-// tell prints what Prepare says, that mappings cannot be read but once.
-func (o *elasticOutput) tell(m elastic.Mapping, note string) {
-	if note == "" || m == elastic.Unknown && o.unread {
+// tell prints what Prepare says, once, and that mappings cannot be read but once for all. Documents for an index that is not
+// fit for them go to the dead letters, of which the refusal tells.
+func (o *elasticOutput) tell(index string, m elastic.Mapping, note string) {
+	if m == elastic.Unfit {
+		o.bulk.Withhold(index, note)
 		return
 	}
+	o.bulk.Withhold(index, "")
+	if note == "" || o.told[note] || m == elastic.Unknown && o.unread {
+		return
+	}
+	o.told[note] = true
 	o.unread = o.unread || m == elastic.Unknown
 	o.stream.say("%s", note)
 }

@@ -227,3 +227,103 @@ func TestElasticConflict(t *testing.T) {
 		}
 	})
 }
+
+// TestElasticRollover moves an alias to another index while lines flow. What the new one refuses because it lacks it, it gets;
+// where threat.enrichments is mapped otherwise, be it by the first document after the rollover, the others get the summary.
+func TestElasticRollover(t *testing.T) {
+	const known = `"@timestamp":{"type":"date"},"message":{"type":"text"},"host":{"type":"object","dynamic":true},"related":{"type":"object","dynamic":true}`
+	for name, c := range map[string]struct {
+		mapping string // of the index after the rollover
+		nested  bool
+	}{
+		"ready":  {`{"properties":{"threat":{"properties":{"enrichments":{"type":"nested"}}}}}`, true},
+		"bare":   {`{}`, false},
+		"strict": {`{"dynamic":"strict","properties":{` + known + `}}`, true},
+		"object": {`{"properties":{"threat":{"properties":{"enrichments":{"properties":{"x":{"type":"keyword"}}}}}}}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onNodes(t, func(t *testing.T, kind elastictest.Kind, url, alias string) {
+				first, second := alias+"-000001", alias+"-000002"
+				clean := func() {
+					elastictest.Call(t, "DELETE", url+"/"+first, "")
+					elastictest.Call(t, "DELETE", url+"/"+second, "")
+				}
+				clean()
+				t.Cleanup(clean)
+				elastictest.Must(t, "PUT", url+"/"+second, `{"mappings":`+c.mapping+`,"aliases":{"`+alias+`":{}}}`) // the last by name
+				elastictest.Must(t, "PUT", url+"/"+first, `{"aliases":{"`+alias+`":{"is_write_index":true}}}`)
+				p := start(t, toNode(url, alias, "--state", t.TempDir())...)
+				n := 0
+				write := func() {
+					n++
+					fmt.Fprintf(p.in, "line %d from 198.51.100.42\n", n)
+					p.until("a document", func() bool { return len(elastictest.Documents(t, url, alias)) == n })
+				}
+				write()
+				elastictest.Must(t, "POST", url+"/_aliases", `{"actions":[{"add":{"index":"`+first+`","alias":"`+alias+`","is_write_index":false}},
+					{"add":{"index":"`+second+`","alias":"`+alias+`","is_write_index":true}}]}`)
+				write() // shows that there was a rollover, unless it is refused
+				write()
+				_ = p.in.Close()
+				p.end(0)
+				if got := len(elastictest.Documents(t, url, first)); got != 1 {
+					t.Errorf("%d documents before the rollover", got)
+				}
+				last := elastictest.Documents(t, url, second)
+				if len(last) != 2 {
+					t.Fatalf("%d documents after the rollover: %s", len(last), &p.err)
+				}
+				for _, d := range last {
+					if whole := elastictest.At(d.Source, "threat", "enrichments") != nil; d.Source["message"] == "line 3 from 198.51.100.42" && whole != c.nested {
+						t.Errorf("%v; it says %s", d.Source, &p.err)
+					}
+				}
+				mapped := elastictest.At(elastictest.Must(t, "GET", url+"/"+second, ""), second, "mappings", "properties", "threat", "properties", "enrichments", "type")
+				if (mapped == "nested") != c.nested {
+					t.Errorf("threat.enrichments is %v", mapped)
+				}
+			})
+		})
+	}
+}
+
+// TestElasticUnfit writes to what events must not, or cannot, be written to: all lines are kept, with the reason.
+func TestElasticUnfit(t *testing.T) {
+	for name, c := range map[string]struct {
+		indices []string // to be made, for the alias NAME
+		target  string
+		want    string
+		not     []elastictest.Kind
+	}{
+		"no write index": {[]string{`/NAME-1 {"aliases":{"NAME":{}}}`, `/NAME-2 {"aliases":{"NAME":{}}}`}, "NAME", "of which none has is_write_index", nil},
+		"time series": {[]string{`/NAME-1 {"settings":{"index.mode":"time_series","index.routing_path":["h"]},"mappings":{"properties":{"h":{"type":"keyword","time_series_dimension":true}}}}`},
+			"NAME-1", "time-series mode", []elastictest.Kind{elastictest.OpenSearch, elastictest.OpenSearch2, elastictest.ES7}},
+		"blocked":   {[]string{`/NAME-1 {"settings":{"index.blocks.write":true}}`}, "NAME-1", "blocked by: [FORBIDDEN/8/index write (api)]", nil},
+		"read only": {[]string{`/NAME-1 {}`, `/NAME-1/_settings {"index.blocks.read_only":true}`}, "NAME-1", "blocked by: [FORBIDDEN/5/index read-only (api)]", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onNodes(t, func(t *testing.T, kind elastictest.Kind, url, name string) {
+				if slices.Contains(c.not, kind) {
+					t.Skipf("%s has no such indices", kind)
+				}
+				named := strings.NewReplacer("NAME", name)
+				clean := func() {
+					elastictest.Call(t, "PUT", url+"/"+name+"-1/_settings", `{"index.blocks.read_only":null}`)
+					elastictest.Call(t, "DELETE", url+"/"+name+"-1", "")
+					elastictest.Call(t, "DELETE", url+"/"+name+"-2", "")
+				}
+				clean()
+				t.Cleanup(clean)
+				for _, call := range c.indices {
+					path, body, _ := strings.Cut(named.Replace(call), " ")
+					elastictest.Must(t, "PUT", url+path, body)
+				}
+				letters := filepath.Join(t.TempDir(), "letters.ndjson")
+				_, stderr := iocpipe(t, 0, strings.Repeat("from 198.51.100.42\n", 20), toNode(url, named.Replace(c.target), "--state", "none", "--dead-letter", letters)...)
+				if n := len(readLetters(t, letters)); n != 20 || strings.Count(stderr, c.want) != 1 {
+					t.Errorf("%d letters; it says %s", n, stderr)
+				}
+			})
+		})
+	}
+}

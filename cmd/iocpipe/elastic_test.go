@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"iocpipe/sinks/elastic"
 )
 
 // A bulkServer keeps the documents that it is sent, as Elasticsearch does.
@@ -235,6 +240,50 @@ func TestElasticNotLetIn(t *testing.T) {
 	}
 }
 
+// A 401 that says nothing of who answers, as a proxy's does, ends the program, from the start and in mid-stream, and what was
+// read of a pipe is kept.
+func TestElasticBare401(t *testing.T) {
+	const lines = 2000
+	for name, c := range map[string]struct {
+		hidden bool // GET / is refused, too
+		taken  int  // bulk requests before
+		args   []string
+	}{
+		"from the start, nothing is known": {hidden: true},
+		"from the start, as is known":      {hidden: true, args: []string{"--es-flavor", "opensearch"}},
+		"after GET /":                      {},
+		"in mid-stream":                    {taken: 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			indexed, requests := 0, 0
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				switch {
+				case r.URL.Path == "/" && !c.hidden:
+					fmt.Fprint(w, `{"version":{"number":"2.19.0","distribution":"opensearch"}}`)
+				case c.taken > 0 && r.URL.Path != "/_bulk":
+					w.WriteHeader(http.StatusForbidden)
+				case r.URL.Path == "/_bulk" && requests < c.taken:
+					requests++
+					body, _ := io.ReadAll(unpacked(r))
+					n := bytes.Count(body, []byte("\n")) / 2
+					indexed += n
+					fmt.Fprintf(w, `{"errors":false,"items":[%s]}`, strings.TrimSuffix(strings.Repeat(`{"create":{"status":201}},`, n), ","))
+				default:
+					w.WriteHeader(http.StatusUnauthorized)
+				}
+			}))
+			t.Cleanup(s.Close)
+			dead := filepath.Join(t.TempDir(), "dead.ndjson")
+			code, _, stderr := runWith(t, strings.Repeat("a line\n", lines), append([]string{"--intel", testIntel, "--to", "elasticsearch", "--es-url", s.URL,
+				"--es-bulk-items", "100", "--dead-letter", dead}, c.args...)...)
+			letters, _ := os.ReadFile(dead)
+			if n := bytes.Count(letters, []byte("\n")); code != exitFailed || indexed+n != lines || !strings.Contains(stderr, "401 Unauthorized") || c.taken > 0 != (indexed > 0) {
+				t.Errorf("exit %d, %d indexed, %d kept: %s", code, indexed, n, stderr)
+			}
+		})
+	}
+}
+
 // What was read of a pipe when nothing is taken any more is kept, to the last line.
 func TestElasticGivesUp(t *testing.T) {
 	s := newBulkServer(t)
@@ -253,6 +302,25 @@ func TestElasticGivesUp(t *testing.T) {
 	}
 }
 
+// What was seen of an index does not hold for ever.
+func TestElasticLooksAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := new(elasticOutput)
+		o.ctx, o.stop = context.WithCancelCause(t.Context())
+		go o.forgetAll()
+		o.indices.Store("x", elastic.Nested)
+		time.Sleep(lookAgain - time.Second)
+		if m := o.mapping("x"); m != elastic.Nested {
+			t.Errorf("too soon: %v", m)
+		}
+		time.Sleep(2 * time.Second)
+		if m, ok := o.indices.Load("x"); ok {
+			t.Errorf("%v still holds", m)
+		}
+		o.stop(nil)
+	})
+}
+
 func TestElasticUsage(t *testing.T) {
 	for _, c := range []struct {
 		args []string
@@ -264,6 +332,7 @@ func TestElasticUsage(t *testing.T) {
 		{[]string{"--es-url", "http://h", "--es-cert", "x"}, "--es-cert and --es-key"},
 		{[]string{"--es-url", "http://h", "--es-flavor", "solr"}, `--es-flavor "solr"`},
 		{[]string{"--es-url", "http://h", "--es-index", "Logs"}, `--es-index "Logs"`},
+		{[]string{"--es-url", "http://h", "--es-index", "cluster:logs"}, `--es-index "cluster:logs"`},
 		{[]string{"--es-url", "http://h", "--es-password-file", "x"}, "--es-user is missing"},
 		{[]string{"--es-url", "http://h", "--es-api-key-file", "/nowhere"}, "API key: open /nowhere"},
 		{[]string{"--es-url", "http://h", "--state", "none"}, "--dead-letter: name the file"},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -45,6 +46,12 @@ type BulkOptions struct {
 	// of the first refusal of each index and type of error. Both may be nil.
 	Waiting func(error)
 	Refused func(index string, e Error)
+
+	// Moved is told that what is written by the name of an alias or a data stream goes to another index now. Remap is asked
+	// about a document that its index refuses because of the mapping, and says whether the mapping takes it now; such a
+	// document is sent again, once. Both may be nil.
+	Moved func(name string)
+	Remap func(index string, e Error) bool
 }
 
 // Counts say what became of documents: of those added, none is missing at the end, unless Unsent says so, which also
@@ -87,6 +94,8 @@ type Bulk struct {
 	pace    pace
 	closing bool
 	refused map[string]bool // what Refused was told of
+	unfit   map[string]Error
+	goes    map[string]string // to which index what is written by a name goes
 }
 
 // An item is one document with its action.
@@ -94,6 +103,7 @@ type item struct {
 	pair     []byte // both lines, with their line feeds
 	call     *call
 	final    bool
+	remapped bool // Remap was asked
 	attempts int
 }
 
@@ -117,7 +127,7 @@ func newBulk(to doer, o BulkOptions) *Bulk {
 			*limit.value = limit.standard
 		}
 	}
-	b := &Bulk{to: to, options: o, refused: make(map[string]bool)}
+	b := &Bulk{to: to, options: o, refused: make(map[string]bool), unfit: make(map[string]Error), goes: make(map[string]string)}
 	b.pace = pace{limit: 1, most: o.MaxInFlight, maxBytes: o.MaxBytes}
 	b.changed = sync.NewCond(&b.mu)
 	b.ctx, b.end = context.WithCancelCause(context.Background())
@@ -197,6 +207,13 @@ func isAction(line []byte) bool {
 func (it *item) lines() (action, document []byte) {
 	action, document, _ = bytes.Cut(it.pair, []byte("\n"))
 	return action, bytes.TrimSuffix(document, []byte("\n"))
+}
+
+// index returns where an item is to go; an unreadable action is of the index "".
+func (it *item) index() string {
+	action, _ := it.lines()
+	_, to, _ := parseAction(action)
+	return to.Index
 }
 
 // After calls done once everything that was added so far has its final outcome: at once, or later on a goroutine of the
@@ -297,6 +314,41 @@ func (b *Bulk) dispatch() {
 
 func (b *Bulk) full() bool { return len(b.pending) >= b.options.MaxItems || b.bytes >= b.pace.maxBytes }
 
+// UnfitType is the type of the error of documents that are not sent; see [Bulk.Withhold].
+const UnfitType = "unfit_index"
+
+// Withhold makes dead letters, for a reason, of the documents for an index, which are not sent any more. An empty reason ends
+// that.
+func (b *Bulk) Withhold(index, reason string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if reason == "" {
+		delete(b.unfit, index)
+		return
+	}
+	b.unfit[index] = Error{Type: UnfitType, Reason: cut(reason)}
+}
+
+// fit refuses the items of a batch that are withheld, and returns the others.
+func (b *Bulk) fit(batch []*item) (fit []*item, err error) {
+	b.mu.Lock()
+	unfit := maps.Clone(b.unfit)
+	b.mu.Unlock()
+	if len(unfit) == 0 {
+		return batch, nil
+	}
+	var refused []*item
+	var errs []Error
+	for _, it := range batch {
+		if e, no := unfit[it.index()]; no {
+			refused, errs = append(refused, it), append(errs, e)
+		} else {
+			fit = append(fit, it)
+		}
+	}
+	return fit, b.refuse(refused, errs)
+}
+
 // take takes the next batch off what is pending: at least one item.
 func (b *Bulk) take() []*item {
 	n, size := 0, 0
@@ -313,6 +365,10 @@ func (b *Bulk) take() []*item {
 // deliver follows a batch until every item is final. Its error ends the Bulk.
 func (b *Bulk) deliver(batch []*item) error {
 	wait := waiting{bulk: b}
+	batch, err := b.fit(batch)
+	if err != nil {
+		return err
+	}
 	for len(batch) > 0 {
 		sent := batch
 		if wait.probing {
@@ -352,7 +408,7 @@ func (b *Bulk) deliver(batch []*item) error {
 	return nil
 }
 
-// post sends items and returns what became of each.
+// post sends items and returns what became of each; nil when all are indexed.
 func (b *Bulk) post(items []*item) ([]result, error) {
 	size := 0
 	for _, it := range items {
@@ -377,8 +433,37 @@ func (b *Bulk) post(items []*item) ([]result, error) {
 	if err := answer.Err(); err != nil {
 		return nil, &rejection{err.(*Error), retryAfter(answer.Header, time.Now())}
 	}
+	if allIndexed(answer.Body, len(items)) {
+		b.track(items[0].index(), answer.Body)
+		return nil, nil
+	}
 	return parseResults(answer.Body, len(items))
 }
+
+// track notes to which index the first document of an answer went: after a rollover, to another than before.
+func (b *Bulk) track(name string, body []byte) {
+	if b.options.Moved == nil {
+		return
+	}
+	_, rest, _ := bytes.Cut(body, []byte(`{"_index":"`))
+	to, _, _ := bytes.Cut(rest, []byte(`"`))
+	if len(to) == 0 || string(to) == name {
+		return
+	}
+	b.mu.Lock()
+	before := b.goes[name]
+	if len(b.goes) >= maxNames {
+		clear(b.goes)
+	}
+	b.goes[name] = string(to)
+	b.mu.Unlock()
+	if before != "" && before != string(to) {
+		b.options.Moved(name)
+	}
+}
+
+// maxNames bounds how many names of indices are remembered.
+const maxNames = 1000
 
 // learn makes later requests smaller than one that was too large.
 func (b *Bulk) learn(err error, sent []*item) {
@@ -395,8 +480,15 @@ func (b *Bulk) learn(err error, sent []*item) {
 	b.pace.maxBytes = min(b.pace.maxBytes, max(size/2, 1))
 }
 
-// settle notes the outcomes of items, and returns those to be sent again, and why.
+// settle notes the outcomes of items, and returns those to be sent again, and why. See [Bulk.post] for results.
 func (b *Bulk) settle(items []*item, results []result) (left []*item, trouble, err error) {
+	if results == nil {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.counts.Indexed += int64(len(items))
+		b.finish(items)
+		return nil, nil, nil
+	}
 	var gone, refused []*item
 	var errs []Error
 	var indexed, duplicates int64
@@ -409,6 +501,10 @@ func (b *Bulk) settle(items []*item, results []result) (left []*item, trouble, e
 			duplicates++
 			gone = append(gone, it)
 		case refusedFate:
+			if b.remap(it, r) {
+				left = append(left, it)
+				continue
+			}
 			refused = append(refused, it)
 			errs = append(errs, r.Error)
 		case floodedFate:
@@ -426,6 +522,15 @@ func (b *Bulk) settle(items []*item, results []result) (left []*item, trouble, e
 	b.finish(gone)
 	b.mu.Unlock()
 	return left, trouble, b.refuse(refused, errs)
+}
+
+// remap reports whether the mapping that has refused a document takes it now.
+func (b *Bulk) remap(it *item, r *result) bool {
+	if b.options.Remap == nil || it.remapped || r.Status != http.StatusBadRequest {
+		return false
+	}
+	it.remapped = true
+	return b.options.Remap(it.index(), r.Error)
 }
 
 // refuse hands items to the dead letters.
@@ -462,7 +567,7 @@ func (b *Bulk) misconfigured(errs []Error) error {
 	if taken > 0 || b.counts.DeadLetters+int64(len(errs)) < manyRefused {
 		return nil
 	}
-	if slices.ContainsFunc(errs, func(e Error) bool { return e.Type != "security_exception" }) {
+	if slices.ContainsFunc(errs, func(e Error) bool { return e.Type != "security_exception" && e.Type != UnfitType }) {
 		return nil
 	}
 	return fmt.Errorf("no document was taken yet, and all are refused: %w", &errs[0])
@@ -475,7 +580,7 @@ func (b *Bulk) tellRefused(l *Letter) {
 	_, to, _ := parseAction(l.Action) // an unreadable one is of the index ""
 	b.mu.Lock()
 	key := to.Index + "\x00" + l.Error.Type
-	first := !b.refused[key] && len(b.refused) < 1000
+	first := !b.refused[key] && len(b.refused) < maxNames
 	if first {
 		b.refused[key] = true
 	}

@@ -520,3 +520,134 @@ func TestRefusedIsToldOnce(t *testing.T) {
 		}
 	})
 }
+
+// The short way through an answer comes to what the long way does.
+func TestAllIndexed(t *testing.T) {
+	const good = `{"create":{"_index":"x","_id":"a \"status\":201 \"error\": b","result":"created","status":201}}`
+	for name, c := range map[string]struct {
+		body string
+		n    int
+		want bool
+	}{
+		"all":              {`{"took":1,"errors":false,"items":[` + good + `,{"index":{"status":200}}]}`, 2, true},
+		"one too few":      {`{"errors":false,"items":[` + good + `]}`, 2, false},
+		"one too many":     {`{"errors":false,"items":[` + good + `,` + good + `]}`, 1, false},
+		"errors":           {`{"errors":true,"items":[` + good + `]}`, 1, false},
+		"it does not say":  {`{"items":[` + good + `]}`, 1, false},
+		"a duplicate":      {`{"errors":false,"items":[{"create":{"status":409}}]}`, 1, false},
+		"failure store":    {`{"errors":false,"items":[{"create":{"status":201,"failure_store":"used"}}]}`, 1, false},
+		"with blanks":      {`{"errors" : false, "items": [{"create": {"status": 201}}]}`, 1, false},
+		"another's status": {`{"errors":false,"status":200,"items":[]}`, 1, false},
+	} {
+		if got := allIndexed([]byte(c.body), c.n); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func BenchmarkAnswer(b *testing.B) {
+	const one = `{"create":{"_index":"bench","_id":"vbQkUJ0BhM2u9Zb0VqX3","_version":1,"result":"created",` +
+		`"_shards":{"total":1,"successful":1,"failed":0},"_seq_no":1234567,"_primary_term":1,"status":201}}`
+	body := []byte(`{"took":1,"errors":false,"items":[` + strings.TrimSuffix(strings.Repeat(one+",", 1000), ",") + `]}`)
+	b.Run("short", func(b *testing.B) {
+		b.SetBytes(int64(len(body)))
+		for b.Loop() {
+			if !allIndexed(body, 1000) {
+				b.Fatal("not clean")
+			}
+		}
+	})
+	b.Run("long", func(b *testing.B) {
+		b.SetBytes(int64(len(body)))
+		for b.Loop() {
+			if _, err := parseResults(body, 1000); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// Documents for an index that is not fit for them are not sent; when it is fit again, they are.
+func TestWithhold(t *testing.T) {
+	s, dead := newServer(), new(letters)
+	b := newBulk(direct{s}, BulkOptions{DeadLetters: dead.add})
+	other := []byte("{\"create\":{\"_index\":\"other\"}}\n{}\n")
+	add := func(prefix string) {
+		t.Helper()
+		if err := b.Add(t.Context(), append(pairs(prefix, 10), other...)); err != nil {
+			t.Fatal(err)
+		}
+		settled := make(chan struct{})
+		b.After(func() { close(settled) })
+		<-settled
+	}
+	b.Withhold("logs", "it is in time-series mode")
+	add("a")
+	b.Withhold("logs", "")
+	add("b")
+	counts, err := b.Close(t.Context())
+	if err != nil || counts.Indexed != 12 || counts.DeadLetters != 10 || s.requests != 2 {
+		t.Fatalf("%+v, %v, %d requests", counts, err, s.requests)
+	}
+	for _, l := range dead.all {
+		if l.Error.Error() != "unfit_index: it is in time-series mode" || !strings.HasPrefix(string(l.Document), `{"n":"a-`) {
+			t.Fatalf("%s: %v", l.Document, &l.Error)
+		}
+	}
+}
+
+// When nothing else is ever taken, it ends.
+func TestWithholdAll(t *testing.T) {
+	s, dead := newServer(), new(letters)
+	b := newBulk(direct{s}, BulkOptions{DeadLetters: dead.add, KeepUnsent: true})
+	b.Withhold("logs", "no write index")
+	_ = b.Add(t.Context(), pairs("a", manyRefused)) // it may have ended already
+	counts, err := b.Close(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "all are refused: unfit_index: no write index") || counts.Unsent != manyRefused || len(dead.all) != manyRefused {
+		t.Errorf("%+v, %v, %d kept", counts, err, len(dead.all))
+	}
+}
+
+// Remap is asked once about a document, and what it says yes to is sent again.
+func TestRemap(t *testing.T) {
+	s, dead := newServer(), new(letters)
+	fits := false
+	s.item = func(d string, _ int) (int, string) {
+		switch {
+		case every(5, d):
+			return 400, errorMember("document_parsing_exception", "failed to parse field [n]")
+		case every(3, d) && !fits:
+			return 400, errorMember("strict_dynamic_mapping_exception", "introduction of [enrichments] within [threat] is not allowed")
+		}
+		return 0, ""
+	}
+	asked := 0
+	b := newBulk(direct{s}, BulkOptions{DeadLetters: dead.add, Remap: func(index string, e Error) bool {
+		asked++
+		fits = true
+		return index == "logs" && strings.Contains(e.Reason, "threat")
+	}})
+	if err := b.Add(t.Context(), pairs("x", 30)); err != nil {
+		t.Fatal(err)
+	}
+	counts, err := b.Close(t.Context())
+	if err != nil || counts.Indexed != 24 || counts.DeadLetters != 6 || counts.Retried != 8 || asked != 14 {
+		t.Errorf("%+v, %v, asked %d times", counts, err, asked)
+	}
+}
+
+// A rollover is told with the first answer that shows it, once.
+func TestMoved(t *testing.T) {
+	var moved []string
+	b := newBulk(direct{http.NotFoundHandler()}, BulkOptions{Moved: func(name string) { moved = append(moved, name) }})
+	for _, to := range []string{"plain", "a-1", "a-1", "a-2", "a-2"} {
+		name := "alias"
+		if to == "plain" {
+			name = to
+		}
+		b.track(name, []byte(`{"errors":false,"items":[{"create":{"_index":"`+to+`","_id":"x"}}]}`))
+	}
+	if !slices.Equal(moved, []string{"alias"}) {
+		t.Errorf("%q", moved)
+	}
+}

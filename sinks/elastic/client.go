@@ -5,12 +5,14 @@ package elastic
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -110,6 +112,16 @@ func New(config Config) (*Client, error) {
 	if config.Timeout == 0 {
 		config.Timeout = DefaultTimeout
 	}
+	if config.CloudID != "" {
+		if len(config.URLs) > 0 {
+			return nil, errors.New("both URLs and a cloud ID: give one of them")
+		}
+		u, err := cloudURL(config.CloudID)
+		if err != nil {
+			return nil, err
+		}
+		config.URLs = []string{u}
+	}
 	for _, text := range config.URLs {
 		u, err := url.Parse(text)
 		switch {
@@ -126,7 +138,7 @@ func New(config Config) (*Client, error) {
 		return nil, err
 	}
 	es, err := elasticsearch.NewBaseClient(elasticsearch.Config{
-		Addresses: config.URLs, CloudID: config.CloudID, Transport: w,
+		Addresses: config.URLs, Transport: w,
 		DisableRetry:      true, // who repeats a request decides how: a bulk request is not a search
 		DisableMetaHeader: true,
 	})
@@ -135,6 +147,24 @@ func New(config Config) (*Client, error) {
 	}
 	w.product.Store(config.Flavor == OpenSearch)
 	return &Client{config: config, es: es, wire: w, flavor: config.Flavor}, nil
+}
+
+// cloudURL reads the ID of a deployment in Elastic Cloud, as it shows it: a label, a colon, and in base64 the domain, the name
+// of Elasticsearch and that of Kibana, with dollars between and each perhaps with a port. The client's own parser knows
+// neither labels with colons nor the ports of names.
+func cloudURL(id string) (string, error) {
+	const form = "copy it whole from the deployment's page: label:base64"
+	data, err := base64.StdEncoding.DecodeString(id[strings.LastIndexByte(id, ':')+1:])
+	if err != nil {
+		return "", fmt.Errorf("cloud ID: it is no base64: %s", form)
+	}
+	parts := strings.Split(string(data), "$")
+	if len(parts) < 2 || parts[0] == "" || parts[1] == "" || parts[1] == "undefined" {
+		return "", fmt.Errorf("cloud ID: it names no host of Elasticsearch: %s", form)
+	}
+	domain, port, _ := strings.Cut(parts[0], ":")
+	name, own, _ := strings.Cut(parts[1], ":")
+	return "https://" + net.JoinHostPort(name+"."+domain, cmp.Or(own, port, "443")), nil
 }
 
 // A Response is an answer that was read to its end. Its status may tell of a failure, see [Response.Err].
@@ -264,7 +294,7 @@ func pack(body []byte) []byte {
 	return packed.Bytes()
 }
 
-// An Error is a failure that a server answers.
+// An Error is a failure that a server answers, or, of status 0, one that is known without asking.
 type Error struct {
 	Status       int
 	Type, Reason string // as the server says; empty when it does not
@@ -275,14 +305,16 @@ const maxReason = 1000
 
 // Error returns status, type and reason.
 func (e *Error) Error() string {
-	text := fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status))
-	if e.Type != "" {
-		text += ": " + e.Type
+	var parts []string
+	if e.Status != 0 {
+		parts = append(parts, fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))
 	}
-	if e.Reason != "" {
-		text += ": " + e.Reason
+	for _, part := range []string{e.Type, e.Reason} {
+		if part != "" {
+			parts = append(parts, part)
+		}
 	}
-	return text
+	return strings.Join(parts, ": ")
 }
 
 // Err returns nil for a status of success, else an [*Error].

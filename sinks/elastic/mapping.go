@@ -20,6 +20,7 @@ const (
 	Nested  Mapping = iota // all of it
 	Flat                   // only the summary, iocpipe.*: what stands at threat.enrichments cannot be converted
 	Unknown                // it may not be read; documents are written whole
+	Unfit                  // events must not be written there
 )
 
 // ourMappings returns the mappings of the component template.
@@ -29,11 +30,11 @@ func ourMappings() *fastjson.Value {
 
 // Prepare makes the index, alias or data stream of a name ready for annotated documents: one that does not exist is
 // created, one that lacks fields gets them. What must not be done costs annotations, or the check, and is told by the
-// note. After an error of the network, or of a server that is busy, Prepare is to be called again; after another one,
-// which [Final] tells, that would not help.
+// note, as is why an index is [Unfit]. After an error of the network, or of a server that is busy, Prepare is to be called
+// again; after another one, which [Final] tells, that would not help.
 func (c *Client) Prepare(ctx context.Context, name string) (m Mapping, note string, err error) {
 	for range 3 { // of two that create the index at once, one finds it there
-		answer, err := c.Do(ctx, http.MethodGet, "/"+url.PathEscape(name)+"/_mapping", nil, nil)
+		answer, err := c.Do(ctx, http.MethodGet, "/"+url.PathEscape(name), nil, nil)
 		if err != nil {
 			return Unknown, "", err
 		}
@@ -49,10 +50,30 @@ func (c *Client) Prepare(ctx context.Context, name string) (m Mapping, note stri
 			return Unknown, fmt.Sprintf("index %s: its mapping cannot be read (%v): events are written as they are; that "+
 				"threat.enrichments is nested is up to the index template", name, e), nil
 		default:
-			return c.extend(ctx, name, answer.Body)
+			return c.inspect(ctx, name, answer.Body)
 		}
 	}
 	return Unknown, fmt.Sprintf("index %s: it neither exists nor can be created: events are written as they are", name), nil
+}
+
+// inspect looks at what a name stands for: all its indices, with their aliases, mappings and settings.
+func (c *Client) inspect(ctx context.Context, name string, body []byte) (m Mapping, note string, err error) {
+	index, why, err := c.writeIndex(ctx, name, body)
+	switch {
+	case err != nil:
+		return Unknown, "", err
+	case why != "":
+		return Unfit, why, nil
+	case string(index.GetStringBytes("settings", "index", "mode")) == "time_series":
+		return Unfit, "it is in time-series mode (index.mode), which keeps one of the events of the same time and dimensions and " +
+			"drops the others: write to another index", nil
+	}
+	m, note, err = c.extend(ctx, name, index.Get("mappings"))
+	if enabled := index.Get("mappings", "_source", "enabled"); err == nil && enabled != nil && enabled.Type() == fastjson.TypeFalse {
+		note = strings.TrimPrefix(note+fmt.Sprintf("; index %s: it keeps no _source: events can be searched there, but neither be read "+
+			"again nor be updated when a verdict comes late", name), "; ")
+	}
+	return m, note, err
 }
 
 // busy reports whether an answer may be another one in a while.
@@ -95,11 +116,7 @@ func (c *Client) create(ctx context.Context, name string) (created bool, note st
 }
 
 // extend adds what the mapping of an existing index lacks.
-func (c *Client) extend(ctx context.Context, name string, body []byte) (m Mapping, note string, err error) {
-	have, err := newestMapping(body)
-	if err != nil {
-		return Unknown, "", err
-	}
+func (c *Client) extend(ctx context.Context, name string, have *fastjson.Value) (m Mapping, note string, err error) {
 	ours := ourMappings()
 	if kind, mapped := enrichmentsType(have); mapped && kind != "nested" {
 		return Flat, fmt.Sprintf("index %s: threat.enrichments is mapped as %s, not nested, which cannot be changed: only iocpipe.* is "+
@@ -114,11 +131,14 @@ func (c *Client) extend(ctx context.Context, name string, body []byte) (m Mappin
 	if err != nil {
 		return Unknown, "", err
 	}
+	var refusal *Error
 	switch e := answer.Err(); {
 	case busy(e):
 		return Unknown, "", e
 	case e == nil:
 		return Nested, "", nil
+	case errors.As(e, &refusal) && refusal.Type == "cluster_block_exception":
+		return Flat, "", nil // documents meet the block, too, and tell of it
 	default:
 		if _, mapped := enrichmentsType(have); mapped {
 			return Nested, fmt.Sprintf("index %s: fields of the annotation cannot be added to its mapping (%v); they are stored all the same", name, e), nil
@@ -127,19 +147,87 @@ func (c *Client) extend(ctx context.Context, name string, body []byte) (m Mappin
 	}
 }
 
-// newestMapping returns the mappings of the index that is written to, of those that stand behind a name: the last, by the
-// order of the generations of a data stream or a rollover.
-func newestMapping(body []byte) (*fastjson.Value, error) {
-	v, err := fastjson.ParseBytes(body)
+// writeIndex returns which of the indices behind a name is written to, or why none is.
+func (c *Client) writeIndex(ctx context.Context, name string, body []byte) (index *fastjson.Value, why string, err error) {
+	all, err := fastjson.ParseBytes(body)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", ErrMalformed, err)
+		return nil, "", fmt.Errorf("%w: %v", ErrMalformed, err)
+	}
+	var names, streams []string
+	marked := ""
+	all.GetObject().Visit(func(key []byte, index *fastjson.Value) {
+		names = append(names, string(key))
+		if index.GetBool("aliases", name, "is_write_index") {
+			marked = string(key)
+		}
+		if stream := string(index.GetStringBytes("data_stream")); stream != "" && !slices.Contains(streams, stream) {
+			streams = append(streams, stream)
+		}
+	})
+	switch {
+	case len(names) == 0:
+		return nil, "", fmt.Errorf("%w: no index", ErrMalformed)
+	case marked != "":
+		return all.Get(marked), "", nil
+	case len(streams) == 1:
+		return newestBacking(all, streams[0]), "", nil
+	case len(streams) > 1:
+		return c.writeStream(ctx, name, all)
+	case len(names) == 1 && !all.Exists(names[0], "aliases", name, "is_write_index"):
+		return all.Get(names[0]), "", nil
+	}
+	return nil, fmt.Sprintf("it is an alias of %s, of which none has is_write_index: set it for the one to write to", list(names)), nil
+}
+
+// writeStream finds the data stream that is written to by an alias of several.
+func (c *Client) writeStream(ctx context.Context, alias string, all *fastjson.Value) (index *fastjson.Value, why string, err error) {
+	answer, err := c.Do(ctx, http.MethodGet, "/_alias/"+url.PathEscape(alias), nil, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := answer.Err(); err != nil {
+		return nil, "", err
+	}
+	streams, err := fastjson.ParseBytes(answer.Body)
+	if err != nil {
+		return nil, "", fmt.Errorf("%w: %v", ErrMalformed, err)
 	}
 	var names []string
-	v.GetObject().Visit(func(name []byte, _ *fastjson.Value) { names = append(names, string(name)) })
-	if len(names) == 0 {
-		return nil, fmt.Errorf("%w: a mapping of no index", ErrMalformed)
+	streams.GetObject().Visit(func(name []byte, stream *fastjson.Value) {
+		names = append(names, string(name))
+		if stream.GetBool("aliases", alias, "is_write_index") {
+			index = newestBacking(all, string(name))
+		}
+	})
+	if index == nil {
+		why = fmt.Sprintf("it is an alias of the data streams %s, of which none has is_write_index: set it for the one to write to", list(names))
 	}
-	return v.Get(slices.Max(names), "mappings"), nil
+	return index, why, nil
+}
+
+// newestBacking returns the index that is written to of a data stream: the last, by the order of the generations. What was
+// shrunk or restored has another name, and is not written to.
+func newestBacking(all *fastjson.Value, stream string) (newest *fastjson.Value) {
+	last := ""
+	all.GetObject().Visit(func(key []byte, index *fastjson.Value) {
+		name, own := strings.CutPrefix(string(key), ".ds-")
+		if string(index.GetStringBytes("data_stream")) == stream && (newest == nil || own && name > last) {
+			newest = index
+			if own {
+				last = name
+			}
+		}
+	})
+	return newest
+}
+
+// list names at most three.
+func list(names []string) string {
+	slices.Sort(names)
+	if len(names) > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:3], ", "), len(names)-3)
+	}
+	return strings.Join(names, ", ")
 }
 
 // enrichmentsType returns what threat.enrichments is mapped as.

@@ -19,6 +19,7 @@ func TestPrepare(t *testing.T) {
 	missing := refusal(404, "index_not_found_exception", "no such index [x]")
 	forbidden := refusal(403, "security_exception", "action is unauthorized")
 	have := func(mapping string) string { return `200 {"x":{"mappings":` + mapping + `}}` }
+	const object = `{"data_stream":"x","mappings":{"properties":{"threat":{"properties":{"enrichments":{"properties":{}}}}}}}`
 	const ok = `200 {"acknowledged":true}`
 	for name, c := range map[string]struct {
 		answers []string // to the requests, in order
@@ -26,21 +27,35 @@ func TestPrepare(t *testing.T) {
 		want    Mapping
 		note    string
 	}{
-		"made":     {[]string{missing, ok, have(nested)}, "GET /x/_mapping PUT /x GET /x/_mapping", Nested, ""},
-		"meantime": {[]string{missing, refusal(400, "resource_already_exists_exception", ""), have(nested)}, "GET /x/_mapping PUT /x GET /x/_mapping", Nested, ""},
+		"made":     {[]string{missing, ok, have(nested)}, "GET /x PUT /x GET /x", Nested, ""},
+		"meantime": {[]string{missing, refusal(400, "resource_already_exists_exception", ""), have(nested)}, "GET /x PUT /x GET /x", Nested, ""},
 		"a data stream": {[]string{missing, refusal(400, "illegal_argument_exception",
 			"cannot create index with name [x], because it matches with template [y] that creates data streams only, use create data stream api instead"),
-			ok, have(`{}`), ok}, "GET /x/_mapping PUT /x PUT /_data_stream/x GET /x/_mapping PUT /x/_mapping", Nested, ""},
-		"not to be made":    {[]string{missing, forbidden}, "GET /x/_mapping PUT /x", Unknown, "left to the server to create it"},
-		"whole":             {[]string{have(nested)}, "GET /x/_mapping", Nested, ""},
-		"extended":          {[]string{have(`{"properties":{"message":{"type":"text"}}}`), ok}, "GET /x/_mapping PUT /x/_mapping", Nested, ""},
-		"lacks a field":     {[]string{have(`{"properties":{"threat":{"properties":{"enrichments":{"type":"nested"}}}}}`), forbidden}, "GET /x/_mapping PUT /x/_mapping", Nested, "stored all the same"},
-		"object":            {[]string{have(`{"properties":{"threat":{"properties":{"enrichments":{"properties":{}}}}}}`)}, "GET /x/_mapping", Flat, "mapped as object"},
-		"keyword":           {[]string{have(`{"properties":{"threat":{"properties":{"enrichments":{"type":"flattened"}}}}}`)}, "GET /x/_mapping", Flat, "mapped as flattened"},
-		"not extended":      {[]string{have(`{}`), refusal(400, "illegal_argument_exception", "Limit of total fields [1000] has been exceeded")}, "GET /x/_mapping PUT /x/_mapping", Flat, "Limit of total fields"},
-		"not to be read":    {[]string{forbidden}, "GET /x/_mapping", Unknown, "mapping cannot be read"},
-		"newest of several": {[]string{`200 {".ds-x-000002":{"mappings":` + nested + `},".ds-x-000001":{"mappings":{"properties":{"threat":{"properties":{"enrichments":{"properties":{}}}}}}}}`}, "GET /x/_mapping", Nested, ""},
-		"busy":              {[]string{`503 {}`}, "GET /x/_mapping", Unknown, ""},
+			ok, have(`{}`), ok}, "GET /x PUT /x PUT /_data_stream/x GET /x PUT /x/_mapping", Nested, ""},
+		"not to be made": {[]string{missing, forbidden}, "GET /x PUT /x", Unknown, "left to the server to create it"},
+		"whole":          {[]string{have(nested)}, "GET /x", Nested, ""},
+		"extended":       {[]string{have(`{"properties":{"message":{"type":"text"}}}`), ok}, "GET /x PUT /x/_mapping", Nested, ""},
+		"lacks a field":  {[]string{have(`{"properties":{"threat":{"properties":{"enrichments":{"type":"nested"}}}}}`), forbidden}, "GET /x PUT /x/_mapping", Nested, "stored all the same"},
+		"object":         {[]string{have(`{"properties":{"threat":{"properties":{"enrichments":{"properties":{}}}}}}`)}, "GET /x", Flat, "mapped as object"},
+		"keyword":        {[]string{have(`{"properties":{"threat":{"properties":{"enrichments":{"type":"flattened"}}}}}`)}, "GET /x", Flat, "mapped as flattened"},
+		"not extended":   {[]string{have(`{}`), refusal(400, "illegal_argument_exception", "Limit of total fields [1000] has been exceeded")}, "GET /x PUT /x/_mapping", Flat, "Limit of total fields"},
+		"not to be read": {[]string{forbidden}, "GET /x", Unknown, "mapping cannot be read"},
+		"newest of a stream": {[]string{`200 {".ds-x-2026.10.01-000002":{"data_stream":"x","mappings":` + nested + `},".ds-x-2026.09.01-000001":` +
+			object + `,"shrink-ab-.ds-x-2026.08.01-000000":` + object + `}`}, "GET /x", Nested, ""},
+		"the write index of an alias": {[]string{`200 {"a-1":{"aliases":{"x":{"is_write_index":true}},"mappings":` + nested + `},"a-2":` + object + `}`}, "GET /x", Nested, ""},
+		"the only one of an alias":    {[]string{`200 {"a-1":{"aliases":{"x":{}},"mappings":` + nested + `}}`}, "GET /x", Nested, ""},
+		"none of several":             {[]string{`200 {"a-1":{"aliases":{"x":{}}},"a-2":{"aliases":{"x":{}}}}`}, "GET /x", Unfit, "alias of a-1, a-2, of which none has is_write_index"},
+		"the only one is not written": {[]string{`200 {"a-1":{"aliases":{"x":{"is_write_index":false}}}}`}, "GET /x", Unfit, "alias of a-1, of which none"},
+		"of several streams": {[]string{`200 {".ds-a-000002":{"data_stream":"a","mappings":` + nested + `},".ds-b-000009":` + strings.ReplaceAll(object, `"x"`, `"b"`) + `}`,
+			`200 {"a":{"aliases":{"x":{"is_write_index":true}}},"b":{"aliases":{"x":{}}}}`}, "GET /x GET /_alias/x", Nested, ""},
+		"of several streams, none": {[]string{`200 {".ds-a-000002":{"data_stream":"a"},".ds-b-000009":{"data_stream":"b"}}`,
+			`200 {"a":{"aliases":{"x":{}}},"b":{"aliases":{"x":{}}}}`}, "GET /x GET /_alias/x", Unfit, "of the data streams a, b, of which none"},
+		"time series": {[]string{`200 {"x":{"settings":{"index":{"mode":"time_series"}},"mappings":{}}}`}, "GET /x", Unfit, "time-series mode"},
+		"logsdb":      {[]string{`200 {"x":{"settings":{"index":{"mode":"logsdb"}},"mappings":` + nested + `}}`}, "GET /x", Nested, ""},
+		"no _source":  {[]string{`200 {"x":{"mappings":` + strings.Replace(nested, `{`, `{"_source":{"enabled":false},`, 1) + `}}`}, "GET /x", Nested, "keeps no _source"},
+		"read only": {[]string{have(`{}`), refusal(403, "cluster_block_exception", "index [x] blocked by: [FORBIDDEN/5/index read-only (api)];")},
+			"GET /x PUT /x/_mapping", Flat, ""},
+		"busy": {[]string{`503 {}`}, "GET /x", Unknown, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var calls []string

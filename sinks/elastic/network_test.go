@@ -1,16 +1,25 @@
 package elastic
 
 import (
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"iocpipe/sinks/elastic/elastictest"
 )
 
 // What goes wrong on the way, over real connections.
@@ -242,11 +251,148 @@ func TestConfigErrors(t *testing.T) {
 		{Config{URLs: []string{"http://a"}, CA: "network_test.go"}, "holds no certificate"},
 		{Config{URLs: []string{"http://a"}, APIKey: Secret{File: "/nowhere"}}, "API key: open /nowhere"},
 		{Config{URLs: []string{"http://a"}, Cert: "x", Key: "y"}, "client certificate"},
-		{Config{URLs: []string{"http://a"}, CloudID: "x:y"}, "Addresses and CloudID"},
+		{Config{URLs: []string{"http://a"}, CloudID: "x:y"}, "both URLs and a cloud ID"},
 	} {
 		_, err := New(c.config)
 		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "changeme") {
 			t.Errorf("%v: error %v", c.config.URLs, err)
 		}
+	}
+}
+
+// What a cloud ID says is where requests go: by HTTPS, to the host of Elasticsearch, on the port that is named, or 443.
+func TestCloudID(t *testing.T) {
+	encode := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	for id, want := range map[string]string{
+		"name:" + encode("eu.example.net$es-uuid$kibana-uuid"):     "https://es-uuid.eu.example.net:443",
+		"a:b:" + encode("eu.example.net:9243$es-uuid$kibana-uuid"): "https://es-uuid.eu.example.net:9243",
+		"name:" + encode("eu.example.net:443$es-uuid:9244$kb"):     "https://es-uuid.eu.example.net:9244",
+		"name:" + encode("eu.example.net"):                         "",
+		"name:no base64":                                           "",
+		"eu.example.net":                                           "",
+	} {
+		c, err := New(Config{CloudID: id})
+		if want == "" {
+			if err == nil || !strings.Contains(err.Error(), "cloud ID: it ") {
+				t.Errorf("%s: error %v", id, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", id, err)
+			continue
+		}
+		urls := c.es.Transport.(interface{ URLs() []*url.URL }).URLs()
+		if len(urls) != 1 || urls[0].String() != want {
+			t.Errorf("%s: %v, want %s", id, urls, want)
+		}
+	}
+}
+
+// Requests are compressed unless that is off, and the same documents arrive.
+func TestGzip(t *testing.T) {
+	sent := map[bool]int64{}
+	for _, off := range []bool{false, true} {
+		s := newServer()
+		var size atomic.Int64
+		c := clientOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			size.Add(r.ContentLength)
+			if packed := r.Header.Get("Content-Encoding") == "gzip"; r.URL.Path == "/_bulk" && packed == off {
+				t.Errorf("off %v: compressed %v", off, packed)
+			}
+			s.ServeHTTP(w, r)
+		}), func(c *Config) { c.NoGzip = off })
+		b := c.NewBulk(BulkOptions{})
+		if err := b.Add(t.Context(), pairs("x", 500)); err != nil {
+			t.Fatal(err)
+		}
+		if counts, err := b.Close(t.Context()); err != nil || counts.Indexed != 500 || len(s.stored) != 500 {
+			t.Errorf("off %v: %+v, %v", off, counts, err)
+		}
+		sent[off] = size.Load()
+	}
+	if sent[true] != int64(len(pairs("x", 500))) || sent[false]*3 > sent[true] {
+		t.Errorf("%d bytes compressed, %d as they are", sent[false], sent[true])
+	}
+}
+
+// A server that wants a certificate of the client's gets it; one that is renewed is used by the next connection, and
+// without one nobody is let in.
+func TestClientCertificate(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	authority, err := elastictest.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(name string) {
+		if err := authority.WriteClient(name, cert, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	issue("first")
+	s := newServer()
+	var seen []string
+	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if name := r.TLS.PeerCertificates[0].Subject.CommonName; !slices.Contains(seen, name) {
+			seen = append(seen, name)
+		}
+		s.ServeHTTP(w, r)
+	}))
+	up.TLS = &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: authority.Pool()}
+	up.Config.ErrorLog = log.New(io.Discard, "", 0)
+	up.StartTLS()
+	t.Cleanup(up.Close)
+	ca := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: up.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	post := func(config Config) error {
+		config.URLs, config.CA = []string{up.URL}, ca
+		c, err := New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Do(t.Context(), "POST", "/_bulk", nil, pairs("x", 1))
+		return err
+	}
+	if err := post(Config{}); err == nil || !strings.Contains(err.Error(), "certificate required") {
+		t.Errorf("without a certificate: %v", err)
+	}
+	c, err := New(Config{URLs: []string{up.URL}, CA: ca, Cert: cert, Key: key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"first", "second"} {
+		issue(name)
+		for try := 0; try < 100 && !slices.Contains(seen, name); try++ { // a connection may still be opening, or be cut in use
+			up.CloseClientConnections()
+			_, err = c.Do(t.Context(), "POST", "/_bulk", nil, pairs(name, 1))
+		}
+	}
+	if !slices.Equal(seen, []string{"first", "second"}) {
+		t.Errorf("the server saw %q, %v", seen, err)
+	}
+}
+
+// A node that goes while documents flow costs none: the others take its part.
+func TestNodeGoes(t *testing.T) {
+	s := newServer()
+	going := httptest.NewServer(s)
+	c := clientOf(t, s, func(c *Config) { c.URLs = append(c.URLs, going.URL) })
+	dead := new(letters)
+	b := c.NewBulk(BulkOptions{DeadLetters: dead.add, MaxItems: 50})
+	for i := range 20 {
+		if i == 7 {
+			going.CloseClientConnections()
+			going.Close()
+		}
+		if err := b.Add(t.Context(), pairs(fmt.Sprint("x", i), 50)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	counts, err := b.Close(t.Context())
+	if err != nil || counts.Indexed+counts.Duplicates != 1000 || len(s.stored) != 1000 || len(dead.all) != 0 {
+		t.Errorf("%+v, %v; %d are there", counts, err, len(s.stored))
 	}
 }

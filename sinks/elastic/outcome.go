@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -41,6 +42,15 @@ func parseResults(body []byte, n int) ([]result, error) {
 		}
 	}
 	return results, nil
+}
+
+// allIndexed reports whether an answer, valid JSON in the bytes that servers use, says of each of n items that it is
+// indexed; in doubt it does not. It is the short way through most answers, at a tenth of the cost of [parseResults]. What
+// it looks for cannot stand in a string, in which quotes are escaped; its first byte is no quote, of which answers are full.
+func allIndexed(body []byte, n int) bool {
+	count := func(s string) int { return bytes.Count(body, []byte(s)) }
+	return bytes.Contains(body, []byte(`errors":false`)) && count(`status":20`) == n && count(`status":`) == n &&
+		!bytes.Contains(body, []byte(`failure_store":"used"`)) && (count(`create":{`) == n || count(`create":{`)+count(`index":{`) == n)
 }
 
 func parseResult(action string, v *fastjson.Value) (r result) {

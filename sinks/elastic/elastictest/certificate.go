@@ -1,6 +1,7 @@
 package elastictest
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -8,8 +9,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net"
+	"os"
 	"sync/atomic"
 	"time"
 )
@@ -51,7 +54,8 @@ func issue(template, by *x509.Certificate, byKey *ecdsa.PrivateKey) (*x509.Certi
 	if err != nil {
 		return nil, nil, err
 	}
-	template.SerialNumber, template.Subject = serial, pkix.Name{CommonName: "iocpipe test"}
+	template.SerialNumber = serial
+	template.Subject.CommonName = cmp.Or(template.Subject.CommonName, "iocpipe test")
 	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
 	if by == nil {
 		by, byKey = template, key
@@ -62,4 +66,38 @@ func issue(template, by *x509.Certificate, byKey *ecdsa.PrivateKey) (*x509.Certi
 	}
 	cert, err := x509.ParseCertificate(der)
 	return cert, key, err
+}
+
+// An Authority signs certificates of clients.
+type Authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// NewAuthority returns one.
+func NewAuthority() (*Authority, error) {
+	cert, key, err := issue(&x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}, nil, nil)
+	return &Authority{cert, key}, err
+}
+
+// Pool is what a server trusts that trusts this authority.
+func (a *Authority) Pool() *x509.CertPool {
+	pool := x509.NewCertPool()
+	pool.AddCert(a.cert)
+	return pool
+}
+
+// WriteClient writes a certificate for a client of a name, and its key, to PEM files.
+func (a *Authority) WriteClient(name, certFile, keyFile string) error {
+	cert, key, err := issue(&x509.Certificate{Subject: pkix.Name{CommonName: name}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, a.cert, a.key)
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), 0o600),
+		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}), 0o600))
 }

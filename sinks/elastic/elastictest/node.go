@@ -30,7 +30,7 @@ const (
 )
 
 // Kinds are those that every test is to pass on.
-var Kinds = []Kind{OpenSearch, ES7, ES8, ES9}
+var Kinds = []Kind{OpenSearch, OpenSearch2, ES7, ES8, ES9}
 
 // DataStreams reports whether nodes of this kind have them.
 func (k Kind) DataStreams() bool { return k != ES7 }

@@ -6,7 +6,7 @@
 #   nodes.sh kill  DIR [KIND…]   as stop, with SIGKILL
 #   nodes.sh fetch [KIND…]       gets the jars alone
 #
-# KINDs: opensearch (3.8), opensearch2 (2.19), es7, es8, es9; without any: opensearch es7 es8 es9.
+# KINDs: opensearch (3.8), opensearch2 (2.19), es7, es8, es9; without any: all.
 # Settings from the environment: NODE_OPTS (for java; default a small heap), NODES_CACHE (folder of class paths).
 set -euo pipefail
 
@@ -167,7 +167,7 @@ if [[ $action != fetch ]]; then
   mkdir -p "$1" && root=$(cd "$1" && pwd) && shift
 fi
 kinds=("$@")
-((${#kinds[@]})) || kinds=(opensearch es7 es8 es9)
+((${#kinds[@]})) || kinds=(opensearch opensearch2 es7 es8 es9)
 case $action in
   start) start ;;
   stop) end TERM ;;
