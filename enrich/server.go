@@ -8,9 +8,9 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
+	"iocpipe/httpclient"
 	"iocpipe/sinks/elastic"
 )
 
@@ -71,13 +71,9 @@ func isBusy(status int) bool {
 	return false
 }
 
-// retryAfter reads the seconds that a server wants to be left alone.
+// retryAfter returns how long a server wants to be left alone.
 func retryAfter(h http.Header) time.Duration {
-	seconds, err := strconv.Atoi(h.Get("Retry-After"))
-	if err != nil || seconds < 0 {
-		return 0
-	}
-	return min(time.Duration(seconds)*time.Second, 10*maxPause)
+	return httpclient.RetryAfter(h, time.Now(), 10*maxPause)
 }
 
 // backoff returns a random part of a time that doubles with each try (full jitter).

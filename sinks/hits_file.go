@@ -9,6 +9,8 @@ import (
 	"os"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"iocpipe/sharedfile"
 )
 
 // maxReadBack is how much of the end of a hits file is read to know what it holds, in bytes. An hour's records of a busy
@@ -65,7 +67,7 @@ func (f *hitsFile) locked(do func(*os.File) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }() // which unlocks it
-	lock(file)
+	_ = sharedfile.Lock(file)                               // where files cannot be locked, two processes may tell the same
 	return do(file)
 }
 

@@ -19,6 +19,7 @@ import (
 
 	"iocpipe/extract"
 	"iocpipe/intel"
+	"iocpipe/sharedfile"
 )
 
 var evil = extract.Key{Type: extract.IP, Value: "203.0.113.7"}
@@ -169,7 +170,7 @@ func TestHitsFileIsLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock(other)
+	_ = sharedfile.Lock(other)
 	delivered := make(chan error)
 	go func() {
 		_, err := c.deliver(context.Background(), "a", []byte(`{"id":"a"}`+"\n"))

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"iocpipe/sharedfile"
 )
 
 // Kept is what is kept of a file that is followed.
@@ -74,6 +76,7 @@ func OpenRegistry(path string) (r *Registry, err error) {
 	if r.lock, err = lockFile(path + ".lock"); err != nil {
 		return nil, err
 	}
+	sharedfile.Sweep(path)
 	data, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return r, nil
@@ -88,6 +91,24 @@ func OpenRegistry(path string) (r *Registry, err error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+// lockFile opens the file at path, which is made when missing, for this process alone, until it is closed or the process
+// ends in whatever way.
+func lockFile(path string) (*os.File, error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	ok, err := sharedfile.TryLock(file)
+	if err == nil && !ok {
+		err = fmt.Errorf("%s: %w", path, ErrFollowed)
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	return file, nil
 }
 
 // find returns what is kept of a file, or begins to keep it. before is what was kept of another file under its number.
@@ -201,29 +222,27 @@ func (r *Registry) save() error {
 	if err := e.Encode(r.kept); err != nil {
 		return err
 	}
-	if err := writeBeside(r.path, b.Bytes()); err != nil {
+	if err := replaceFile(r.path, b.Bytes()); err != nil {
 		return err
 	}
 	r.dirty, r.saved = false, time.Now()
 	return nil
 }
 
-// writeBeside replaces the file at path as a whole. Nobody else does so, so that what a kill leaves beside it is written
-// over.
-func writeBeside(path string, data []byte) error {
-	file, err := os.OpenFile(path+".new", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+// replaceFile replaces the file at path as a whole.
+func replaceFile(path string, data []byte) error {
+	draft, err := sharedfile.Create(path, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(data)
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), path)
+	defer draft.Discard()
+	if _, err := draft.Write(data); err != nil {
+		return err
 	}
-	if err != nil {
-		_ = os.Remove(file.Name())
+	if err := draft.Finish(); err != nil {
+		return err
 	}
-	return err
+	return draft.Publish()
 }
 
 // Close writes what has changed, and lets others open the registry.

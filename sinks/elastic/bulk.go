@@ -11,6 +11,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"iocpipe/httpclient"
 )
 
 // The limits that a Bulk has unless it is told others.
@@ -431,7 +433,7 @@ func (b *Bulk) post(items []*item) ([]result, error) {
 		return nil, err
 	}
 	if err := answer.Err(); err != nil {
-		return nil, &rejection{err.(*Error), retryAfter(answer.Header, time.Now())}
+		return nil, &rejection{err.(*Error), httpclient.RetryAfter(answer.Header, time.Now(), maxRetryAfter)}
 	}
 	if allIndexed(answer.Body, len(items)) {
 		b.track(items[0].index(), answer.Body)

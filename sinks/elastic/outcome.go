@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
 
@@ -123,18 +122,6 @@ func (r *rejection) Error() string { return r.answer.Error() }
 
 // Unwrap returns the [*Error].
 func (r *rejection) Unwrap() error { return r.answer }
-
-// retryAfter reads the header: seconds, or a date.
-func retryAfter(h http.Header, now time.Time) time.Duration {
-	value := h.Get("Retry-After")
-	if seconds, err := strconv.Atoi(value); err == nil && seconds > 0 {
-		return time.Duration(min(seconds, int(maxRetryAfter/time.Second))) * time.Second
-	}
-	if when, err := http.ParseTime(value); err == nil {
-		return max(0, when.Sub(now))
-	}
-	return 0
-}
 
 // A verdict is what to do with a whole request.
 type verdict uint8

@@ -71,7 +71,7 @@ func (w *waiting) length(trouble error) time.Duration {
 	case w.probing:
 		return floodPause
 	case errors.As(trouble, &r) && r.after > 0:
-		return min(r.after, maxRetryAfter)
+		return r.after
 	}
 	most := min(firstPause<<min(w.tries, 10), maxPause)
 	return 1 + rand.N(most)
