@@ -11,6 +11,8 @@ func FuzzPatch(f *testing.F) {
 	f.Add(`{"a":1,"b":{"c":[1]}}`, `{"a":1,"b":{"c":[1,2],"d":null},"e":{}}`)
 	f.Add(`{"threat":{"enrichments":{}}}`, `{"threat":{"enrichments":[{}]},"iocpipe":{"matches":1}}`)
 	f.Add(`{"iocpipe":{"votes_min":-1}}`, `{"iocpipe":{}}`) // cannot be done
+	f.Add(`{}`, `null`)
+	f.Add(`null`, `{"a":1}`)
 	f.Add(`{"n":12345678901234567890,"x":"é"}`, `{"n":12345678901234567891,"x":"\u00e9"}`)
 	f.Fuzz(func(t *testing.T, old, new string) {
 		doc, ok, err := patch([]byte(old), []byte(new))

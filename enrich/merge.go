@@ -56,7 +56,8 @@ func (m *merger) merge(source []byte, flat bool) []byte {
 }
 
 // patch returns the members by which a partial update makes new of old, one in another as the server merges them: objects
-// member by member, everything else whole. ok is false when that cannot be done, because new lacks something that old has.
+// member by member, everything else whole. ok is false when that cannot be done, because new lacks something that old has
+// or one of them is null.
 func patch(old, new []byte) (doc []byte, ok bool, err error) {
 	var before, after map[string]json.RawMessage
 	if err := json.Unmarshal(old, &before); err != nil {
@@ -64,6 +65,9 @@ func patch(old, new []byte) (doc []byte, ok bool, err error) {
 	}
 	if err := json.Unmarshal(new, &after); err != nil {
 		return nil, false, err
+	}
+	if before == nil || after == nil {
+		return nil, false, nil // null has no members
 	}
 	changed := make(map[string]json.RawMessage)
 	for name := range before {
