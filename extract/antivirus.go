@@ -19,24 +19,33 @@ var detectionFields = []string{"threat.name", "virus.name", "malware.name", "det
 
 // detectionField reports the text of v as a detection name if the field is one for those.
 func (s *Scanner) detectionField(v *view) bool {
-	if !s.mayBeDetectionField() || !isDetectionField(s.context()) || !s.isDetection(v.text) || v.text[0] == '{' {
+	if !s.names.holdsDetections() || !s.isDetection(v.text) || v.text[0] == '{' {
 		return false
 	}
 	s.cur = v
-	if s.fieldState == fieldUnknown {
-		s.keepField()
+	if s.Types == 0 || s.Types.Has(Antivirus) {
+		s.add(Match{Key: Key{Antivirus, alias(s.lowered(v.text))}}, 0, len(v.text))
+	} else {
+		s.drop(Unlisted, 0, len(v.text))
 	}
-	s.emit(Antivirus, s.lowered(v.text), 0, len(v.text))
 	return true
 }
 
-// mayBeDetectionField compares the ends of the last names of the field with those that isDetectionField knows.
-func (s *Scanner) mayBeDetectionField() bool {
-	name := s.names.name(0)
-	if !detectionTails.has(name) {
+// holdsDetections reports whether the field is one of detectionFields.
+func (f *field) holdsDetections() bool {
+	if f.detection == unknown {
+		f.detection = answerOf(f.mayHoldDetections() && isDetectionField(f.dotted()))
+	}
+	return f.detection == yes
+}
+
+// mayHoldDetections compares the ends of the last names of the field with those that isDetectionField knows.
+func (f *field) mayHoldDetections() bool {
+	f = f.member()
+	if !detectionTails.has(f.name) {
 		return false
 	}
-	return string(name) != "name" || detectionParents.has(s.names.name(1))
+	return f.name != "name" || detectionParents.has(f.parent.member().name)
 }
 
 // isDetectionField compares the end of field with detectionFields. A field "threat" counts at the top only.
@@ -66,7 +75,7 @@ type tailSet [32 * 32]bool
 
 func tailIndex(name string) int { return int(name[len(name)-2]&31)<<5 | int(name[len(name)-1]&31) }
 
-func (t *tailSet) has(name []byte) bool { return len(name) > 1 && t[tailIndex(alias(name))] }
+func (t *tailSet) has(name string) bool { return len(name) > 1 && t[tailIndex(name)] }
 
 // detectionTails are the ends of detectionFields, which most fields do not have; detectionParents are those of what
 // stands before their last dot.
@@ -149,7 +158,7 @@ func (s *Scanner) isDetection(name []byte) bool {
 
 // mayAnnounce reports whether the two bytes before t[i] end a mark.
 func mayAnnounce(t []byte, i int) bool {
-	return detectionEnds.has(t[:i])
+	return detectionEnds.has(alias(t[:i]))
 }
 
 // detection reports the detection name that the words before t[i], a ':', '=' or '(', announce.
@@ -192,7 +201,7 @@ func (m mark) nameEnd(t []byte, start int) int {
 func isDefenderName(name []byte) bool {
 	colon, slash := bytes.IndexByte(name, ':'), bytes.IndexByte(name, '/')
 	return colon > 2 && slash > colon+2 && slash < len(name)-2 && isUpper(name[0]) && name[colon+1] != '/' &&
-		marksOf(name[:colon])&^(inWord|isLetter|isCapital|isBigDT|isHex) == 0
+		marksOf(name[:colon])&^(inWord|isLetter|isCapital|isDOT|isHex) == 0
 }
 
 // announced returns the mark that before ends with, as words of their own.

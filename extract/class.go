@@ -12,8 +12,9 @@ const (
 	isDigit                         // 0-9
 	isLetter                        // a-z A-Z
 	isCapital                       // A-Z
-	isBigD                          // 'D'
-	isBigT                          // 'T'
+	isD                             // 'd' and 'D'
+	isO                             // 'o' and 'O'
+	isT                             // 't' and 'T'
 	isJoint                         // ':' and '@', which bind words to addresses
 	isBlank                         // ' '
 	isMark                          // no part of a word, but able to join, hide or announce words: see Scanner.mark
@@ -21,7 +22,7 @@ const (
 
 const (
 	isAlnum = isLetter | isDigit
-	isBigDT = isBigD | isBigT // together in a word that may hold DOT
+	isDOT   = isD | isO | isT // together in a word that may spell a dot
 )
 
 var class = func() (t [256]byteClass) {
@@ -41,8 +42,10 @@ var class = func() (t [256]byteClass) {
 		t[c] |= isHex
 	}
 	t['.'], t['-'], t['_'] = inWord|isDot, inWord|isDash, inWord|isDash
-	t['D'] |= isBigD
-	t['T'] |= isBigT
+	for i, c := range "dot" {
+		t[c] |= isD << i
+		t[c&^0x20] |= isD << i
+	}
 	for _, c := range `[](){}<^\%=` {
 		t[c] = isMark
 	}

@@ -115,12 +115,12 @@ type name struct {
 
 // domain handles t[start:end], a word with a dot that is no address; its bytes have the classes marks.
 func (s *Scanner) domain(t []byte, start, end int, marks byteClass) {
-	n, rule := s.parseName(t, start, end)
+	n, rule := s.parseName(t, start, end, marks)
 	if rule == BadLabel {
 		if tail := soundTail(t, start, end); tail > start {
 			s.drop(BadLabel, start, tail)
 			start = tail
-			n, rule = s.parseName(t, start, end)
+			n, rule = s.parseName(t, start, end, marksOf(t[start:end]))
 		}
 	}
 	if rule == Accepted {
@@ -147,9 +147,9 @@ func (s *Scanner) domain(t []byte, start, end int, marks byteClass) {
 	s.emit(Domain, value, n.start, n.end)
 }
 
-// parseName finds the labels of the word t[start:end] and checks all that makes a registrable name, without regard to
-// what stands around it.
-func (s *Scanner) parseName(t []byte, start, end int) (n name, rule Rule) {
+// parseName finds the labels of the word t[start:end], whose bytes have the classes marks, and checks all that makes a
+// registrable name, without regard to what stands around it.
+func (s *Scanner) parseName(t []byte, start, end int, marks byteClass) (n name, rule Rule) {
 	for start < end && (t[start] == '.' || t[start] == '-') {
 		start++
 	}
@@ -171,7 +171,7 @@ func (s *Scanner) parseName(t []byte, start, end int) (n name, rule Rule) {
 	if end-start > maxDomain {
 		return n, TooLong
 	}
-	if rule = n.checkLabels(); rule != Accepted {
+	if rule = n.checkLabels(marks); rule != Accepted {
 		return n, rule
 	}
 	if n.kind == closedTLD {
@@ -185,27 +185,25 @@ func (s *Scanner) parseName(t []byte, start, end int) (n name, rule Rule) {
 
 // checkLabels counts the labels and checks the form of each. Underscores are allowed where DNS has them, in front of
 // the registered name: _dmarc.example.com.
-func (n *name) checkLabels() Rule {
-	from, underscore := n.start, -1
-	n.second = n.start
-	for i := n.start; i <= n.end; i++ {
-		if i < n.end && n.text[i] != '.' {
-			switch c := n.text[i]; {
-			case c == '_':
-				underscore = from
-			case isUpper(c):
-				n.upper = true
-			}
-			continue
+func (n *name) checkLabels(marks byteClass) Rule {
+	n.upper, n.second = marks&isCapital != 0, n.start
+	underscore := -1
+	for from := n.start; from <= n.end; {
+		label := n.text[from:n.end]
+		if dot := bytes.IndexByte(label, '.'); dot >= 0 {
+			label = label[:dot]
 		}
-		if i == from || i-from > maxLabel || n.text[from] == '-' || n.text[i-1] == '-' {
+		if len(label) == 0 || len(label) > maxLabel || label[0] == '-' || label[len(label)-1] == '-' {
 			return BadLabel
 		}
-		n.labels++
-		if i < n.end && i+1 < n.tld {
-			n.second = i + 1
+		if marks&isDash != 0 && bytes.IndexByte(label, '_') >= 0 {
+			underscore = from
 		}
-		from = i + 1
+		n.labels++
+		if from < n.tld {
+			n.second = from
+		}
+		from += len(label) + 1
 	}
 	if underscore >= n.second {
 		return Underscore

@@ -228,7 +228,7 @@ func (s *Scanner) hostAt(t []byte, start int) (host []byte, end int, rule Rule) 
 	if marks&isLetter == 0 {
 		return nil, end, NumberRun
 	}
-	n, rule := s.parseName(t, start, end)
+	n, rule := s.parseName(t, start, end, marks)
 	if rule != Accepted {
 		return nil, end, rule
 	}

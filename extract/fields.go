@@ -100,30 +100,16 @@ func matchPart(pattern, part string) bool {
 	return p == len(pattern)
 }
 
-// A fieldState says whether the field of the string at hand is looked into; it is found out at the first match.
-type fieldState uint8
-
-const (
-	fieldUnknown fieldState = iota
-	fieldWanted
-	fieldIgnored
-)
-
-// wantField reports whether the string at hand is looked into, and keeps its name for the matches.
+// wantField reports whether the string at hand is looked into; a text line always is.
 func (s *Scanner) wantField() bool {
-	if s.fieldState == fieldUnknown {
-		s.fieldState = fieldIgnored
-		if s.Fields.all() || s.Fields.has(s.outer.fieldPath()) {
-			s.keepField()
-		}
+	f := s.field
+	if f == nil {
+		return true
 	}
-	return s.fieldState == fieldWanted
-}
-
-// keepField notes that the field is looked into, and its name for the matches.
-func (s *Scanner) keepField() {
-	s.fieldState = fieldWanted
-	s.fieldCopy = alias(s.kept([]byte(s.outer.fieldPath())))
+	if f.wanted == unknown {
+		f.wanted = answerOf(s.Fields.all() || s.Fields.has(f.dotted()))
+	}
+	return f.wanted == yes
 }
 
 // context returns the path of the JSON string at hand, that of a string of the JSON inside it included: it tells what
@@ -132,7 +118,7 @@ func (s *Scanner) context() string {
 	if s.names == nil {
 		return ""
 	}
-	return s.names.fieldPath()
+	return s.names.dotted()
 }
 
 // Has reports whether the field of that name is looked into.

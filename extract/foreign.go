@@ -125,7 +125,7 @@ func (s *Scanner) foreignHost(t []byte, start, end int) (host []byte, stop int, 
 	}
 	from := len(s.memory)
 	s.memory = append(s.memory, ascii...)
-	n, rule := s.parseName(s.memory, from, len(s.memory))
+	n, rule := s.parseName(s.memory, from, len(s.memory), marksOf(s.memory[from:]))
 	if rule != Accepted {
 		return nil, end, rule
 	}

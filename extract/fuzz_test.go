@@ -14,6 +14,7 @@ func FuzzScanner(f *testing.F) {
 	for _, line := range seedLines(f) {
 		f.Add([]byte(line))
 	}
+	f.Add([]byte("0 dot dot 0"))      // two forms that share a blank
 	used := make(map[Defang]*Scanner) // scanners that have seen other lines before
 	f.Fuzz(func(t *testing.T, line []byte) {
 		for _, defang := range []Defang{DefangOff, DefangCommon, DefangAll} {
@@ -70,9 +71,9 @@ func FuzzJSON(f *testing.F) {
 	for _, line := range seedLines(f) {
 		f.Add([]byte(line))
 	}
+	var used Scanner // that remembers the fields of other lines
 	f.Fuzz(func(t *testing.T, line []byte) {
-		var s Scanner
-		matches, event := s.AppendEvent(nil, line)
+		matches, event := used.AppendEvent(nil, line)
 		body := bytes.TrimSpace(line)
 		object := utf8.Valid(line) && json.Valid(line) && body[0] == '{'
 		prefixed := bytes.HasPrefix(line, []byte("\ufeff")) || bytes.Contains(line, []byte("@cee:"))
@@ -88,6 +89,8 @@ func FuzzStrings(f *testing.F) {
 	for _, line := range seedLines(f) {
 		f.Add(line)
 	}
+	f.Add("evilDOTcom")
+	f.Add("virus=0\x00AA") // an escape that stands for NUL
 	f.Fuzz(func(t *testing.T, text string) {
 		if !utf8.ValidString(text) || eventStart([]byte(text)) >= 0 {
 			t.Skip()

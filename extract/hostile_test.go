@@ -140,9 +140,9 @@ func TestHostileMemory(t *testing.T) {
 // kept returns how many bytes and entries a scanner keeps of a line.
 func kept(line []byte) int {
 	s := Scanner{Defang: DefangAll, Explain: true}
-	n := len(s.Append(nil, bytes.Clone(line))) + len(s.memory) + len(s.outer.path) + len(s.inner.path)
+	n := len(s.Append(nil, bytes.Clone(line))) + len(s.memory) + len(s.outer.fields.known) + len(s.inner.fields.known)
 	for _, v := range s.stage {
-		n += len(v.text) + len(v.pieces)
+		n += len(v.text) + len(v.edits)
 	}
 	return n
 }

@@ -61,6 +61,10 @@ func (s *Scanner) dotted(t []byte, start, end int) {
 	if len(word) < len("1.2.3.4") {
 		return
 	}
+	if bytes.Count(word, []byte(".")) < 3 {
+		s.drop(NumberRun, start, end) // a number with a fraction, most of the time
+		return
+	}
 	rule := parseIPv4(word)
 	switch {
 	case rule == Accepted && start == from+1:

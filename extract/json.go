@@ -7,19 +7,15 @@ import (
 	"unicode/utf8"
 )
 
-// maxPath bounds the dotted path of a field, in bytes; the names of deeper ones are left out of it, so that a line of
-// nothing but nesting costs no more than any other.
-const (
-	maxPath  = 1024
-	maxNames = 64 // levels that have a part in it
-
-	// maxDepth bounds how deep an event is nested, as encoding/json does; what is deeper is read as text.
-	maxDepth = 10_000
-)
+// maxDepth bounds how deep an event is nested, as encoding/json does; what is deeper is read as text.
+const maxDepth = 10_000
 
 // eventStart returns where the JSON object of an event may begin, or -1: at a '{', behind a byte order mark, blanks,
 // and syslog's @cee: cookie.
 func eventStart(line []byte) int {
+	if len(line) == 0 || !startsEvent[line[0]] {
+		return -1 // most lines that are none
+	}
 	i := 0
 	if bytes.HasPrefix(line, []byte("\ufeff")) {
 		i = 3
@@ -34,6 +30,9 @@ func eventStart(line []byte) int {
 	return -1
 }
 
+// startsEvent holds the first bytes of lines that may be events.
+var startsEvent = [256]bool{'{': true, '@': true, '\xef': true, ' ': true, '\t': true, '\r': true, '\n': true}
+
 func skipSpace(t []byte, i int) int {
 	for i < len(t) && t[i] <= ' ' && isSpace(t[i]) {
 		i++
@@ -43,38 +42,14 @@ func skipSpace(t []byte, i int) int {
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
 
-// A walker goes through the members of one JSON object (RFC 8259). Its memory grows with the depth, a few bytes a
-// level, and is used again for the next line.
+// A walker goes through one JSON object (RFC 8259) from leaf to leaf: to the values that are no objects and arrays, or
+// empty ones. Its memory grows with the depth, a few bytes a level, and is used again for the next line.
 type walker struct {
-	text    []byte
-	open    []level // the objects and arrays that are open
-	path    []byte  // of the string at hand, if it is built
-	built   bool
-	nested  bool // the text is a string of an event: its names tell what values are, but are no fields
-	message bool // a member "message" at the top
-}
-
-// A level is an object with the bounds of the name of its member at hand, or an array, which has no names.
-type level struct {
-	array      bool
-	start, end int
-}
-
-// fieldPath returns the dotted names of the string at hand. It is built when first asked for: most strings hold
-// nothing. It is good until the next member.
-func (w *walker) fieldPath() string {
-	if !w.built {
-		w.built, w.path = true, w.path[:0]
-		for _, l := range w.open[:min(len(w.open), maxNames)] {
-			if name := w.text[l.start:l.end]; !l.array && len(w.path)+1+len(name) <= maxPath {
-				if len(w.path) > 0 {
-					w.path = append(w.path, '.')
-				}
-				w.path = appendUnescaped(w.path, name)
-			}
-		}
-	}
-	return alias(w.path)
+	fields  fieldTree
+	at      *field // whose value is next or was last
+	nested  bool   // the text is a string of an event: its names tell what values are, but are no fields
+	escapes []int  // where backslashes stand in the string at hand, from its first byte on
+	message bool   // there is a leaf in the member "message" at the top
 }
 
 // event scans the string values of the JSON object that is the whole of v. It returns false when v is no JSON object
@@ -104,106 +79,118 @@ func (s *Scanner) forget(start int, field string) {
 // walk checks that the text of v is one JSON object, and scans its string values on the way.
 func (s *Scanner) walk(w *walker, v *view, nested bool) bool {
 	t := v.text
-	if !utf8.Valid(t) {
-		return false
-	}
-	*w = walker{text: t, open: w.open[:0], path: w.path[:0], nested: nested}
+	w.fields.reset(w.at)
+	w.at, w.nested, w.message = &w.fields.root, nested, false
 	i := skipSpace(t, 0)
 	if i == len(t) || t[i] != '{' {
 		return false
 	}
+	if end := skipSpace(t, i+1); end < len(t) && t[end] == '}' {
+		return skipSpace(t, end+1) == len(t)
+	}
 	for {
-		next, entered := s.value(w, v, i)
-		if next < 0 {
+		if i = w.nextLeaf(t, i); i < 0 {
 			return false
 		}
-		if i = next; entered {
-			continue
-		}
-		if i = s.afterValue(w, t, i); i < 0 {
-			return false
-		}
-		if len(w.open) == 0 {
+		if w.at == &w.fields.root {
 			return skipSpace(t, i) == len(t)
 		}
+		w.message = w.message || w.at.message
+		if t[i] == '"' {
+			i = s.stringValue(w, v, i)
+		} else {
+			i = scalarEnd(t, i)
+		}
+		if i < 0 {
+			return false
+		}
 	}
 }
 
-// value reads the value at t[i] and returns where it ends, or -1. An object or array that is not empty is entered: the
-// first value in it begins there.
-func (s *Scanner) value(w *walker, v *view, i int) (next int, entered bool) {
-	t := v.text
-	if i >= len(t) {
-		return -1, false
-	}
-	switch t[i] {
-	case '"':
-		end, escaped := stringEnd(t, i)
-		if end < 0 {
-			return -1, false
-		}
-		s.stringValue(w, v, i+1, end-1, escaped)
-		return end, false
-	case '{', '[':
-		if len(w.open) == maxDepth {
-			return -1, false
+// nextLeaf goes on from t[i], behind a leaf or before the event, and returns where the next leaf begins, whose field is
+// at from then on, or -1. At the end of the event that is its root.
+func (w *walker) nextLeaf(t []byte, i int) int {
+	f := w.at
+	if n := len(f.between); n > 0 && bytes.HasPrefix(t[i:], f.between) {
+		if next := skipSpace(t, i+n); next < len(t) && !isBracket[t[next]] || f.then.parent == nil {
+			w.at = f.then
+			return next
 		}
 	}
-	switch t[i] {
-	case '{':
-		if i = skipSpace(t, i+1); i < len(t) && t[i] == '}' {
-			return i + 1, false
-		}
-		w.open = append(w.open, level{})
-		return w.member(t, i), true
-	case '[':
-		if i = skipSpace(t, i+1); i < len(t) && t[i] == ']' {
-			return i + 1, false
-		}
-		w.open = append(w.open, level{array: true})
-		return i, true
+	from := i
+	if f.parent != nil {
+		i = w.close(t, i)
 	}
-	return scalarEnd(t, i), false
-}
-
-// afterValue closes what ends behind a value and returns where the next value begins, or -1. It returns with nothing
-// open when the object was closed.
-func (s *Scanner) afterValue(w *walker, t []byte, i int) int {
-	for len(w.open) > 0 {
-		i = skipSpace(t, i)
-		if i >= len(t) {
-			return -1
-		}
-		array := w.open[len(w.open)-1].array
-		switch {
-		case t[i] == ',' && array:
-			return skipSpace(t, i+1)
-		case t[i] == ',':
-			return w.member(t, skipSpace(t, i+1))
-		case t[i] == '}' && array, t[i] == ']' && !array, t[i] != '}' && t[i] != ']':
-			return -1
-		}
-		w.open, w.built = w.open[:len(w.open)-1], false
-		i++
+	if i >= 0 && (w.at != &w.fields.root || f == w.at) {
+		i = w.open(t, i)
+	}
+	if i >= 0 {
+		f.learn(t[from:i], w.at)
 	}
 	return i
 }
 
-// member reads the name and colon at t[i], which the path ends with from now on, and returns where the value begins,
-// or -1.
+// isBracket holds the brackets that open and close objects and arrays.
+var isBracket = [256]bool{'{': true, '}': true, '[': true, ']': true}
+
+// close leaves the objects and arrays that end at t[i], behind a value, and returns where the next value begins, or -1;
+// at the end of the event where that is.
+func (w *walker) close(t []byte, i int) int {
+	for {
+		i = skipSpace(t, i)
+		if i >= len(t) {
+			return -1
+		}
+		switch f := w.at; {
+		case t[i] == ',' && f.element:
+			return skipSpace(t, i+1)
+		case t[i] == ',':
+			w.at = w.fields.leave(f)
+			return w.member(t, skipSpace(t, i+1))
+		case t[i] == '}' && !f.element, t[i] == ']' && f.element:
+			w.at = w.fields.leave(f)
+		default:
+			return -1
+		}
+		if i++; w.at == &w.fields.root {
+			return i
+		}
+	}
+}
+
+// open enters the objects and arrays that begin at t[i], where a value does, up to the first leaf, and returns where
+// that begins, or -1.
+func (w *walker) open(t []byte, i int) int {
+	for i >= 0 && i < len(t) && (t[i] == '{' || t[i] == '[') {
+		inner := skipSpace(t, i+1)
+		switch {
+		case inner < len(t) && t[inner] == t[i]+2: // the closing bracket
+			return i
+		case w.at.depth == maxDepth:
+			return -1
+		case t[i] == '{':
+			i = w.member(t, inner)
+		default:
+			w.at, i = w.fields.child(w.at, nil, true), inner
+		}
+	}
+	if i >= len(t) {
+		return -1
+	}
+	return i
+}
+
+// member reads the name and colon at t[i] of a member of the object at hand, enters it, and returns where its value
+// begins, or -1.
 func (w *walker) member(t []byte, i int) int {
 	if i >= len(t) || t[i] != '"' {
 		return -1
 	}
-	end, _ := stringEnd(t, i)
+	end, _ := stringEnd(t, i, w.escapes[:0])
 	if end < 0 {
 		return -1
 	}
-	w.open[len(w.open)-1] = level{start: i + 1, end: end - 1}
-	w.built = false
-	if string(t[i+1:end-1]) == "message" && len(w.open) == 1 {
-		w.message = true
-	}
+	w.at = w.fields.child(w.at, t[i+1:end-1], false)
 	i = skipSpace(t, end)
 	if i >= len(t) || t[i] != ':' {
 		return -1
@@ -211,40 +198,42 @@ func (w *walker) member(t []byte, i int) int {
 	return skipSpace(t, i+1)
 }
 
-// name returns the nth name of the path from its end, counted from 0, as it is written; nil if there are fewer.
-func (w *walker) name(nth int) []byte {
-	for i := len(w.open) - 1; i >= max(0, len(w.open)-maxNames); i-- {
-		if l := w.open[i]; !l.array {
-			if nth == 0 {
-				return w.text[l.start:l.end]
-			}
-			nth--
-		}
+// stringValue scans the string whose quote is v.text[i], and returns where it ends, behind its last quote, or -1.
+func (s *Scanner) stringValue(w *walker, v *view, i int) int {
+	f := w.at
+	if n := f.heldNothing(v.text[i+1:]); n > 0 && !s.Explain && !w.nested {
+		return i + 1 + n
 	}
-	return nil
+	end, escapes := stringEnd(v.text, i, w.escapes[:0])
+	if end-i-2 < minIndicator {
+		return end
+	}
+	s.names = f
+	if !w.nested {
+		s.field = f
+	}
+	found := len(s.dst)
+	w.escapes = escapes
+	if len(escapes) > 0 {
+		s.decodedString(w, v, i+1, end-1)
+	} else {
+		s.stringText(s.piece(v, i+1, end-1))
+	}
+	if len(s.dst) == found {
+		f.learnNothing(v.text[i+1:], end-i-1)
+	}
+	return end
 }
 
-// stringValue scans the string at v.text[start:end], between its quotes.
-func (s *Scanner) stringValue(w *walker, v *view, start, end int, escaped bool) {
-	if end-start < minIndicator {
-		return
-	}
-	s.names = w
-	if !w.nested {
-		s.fieldState = fieldUnknown
-	}
-	if escaped {
-		s.decodedString(w, v, start, end)
-		return
-	}
+// piece returns v.text[start:end], a string of the event or of the JSON inside of it.
+func (s *Scanner) piece(v *view, start, end int) *view {
 	if v.parent == nil {
 		s.line.text, s.line.offset = v.text[start:end], v.offset+start
-		s.stringText(&s.line)
-		return
+		return &s.line
 	}
-	piece := s.nextStage(v)
-	piece.copy(start, end)
-	s.stringText(piece)
+	p := s.nextStage(v, start)
+	p.take(end)
+	return p
 }
 
 // minIndicator is the length of the shortest indicators, such as t.co and ::1.
@@ -252,16 +241,8 @@ const minIndicator = 3
 
 // decodedString scans a string with escapes.
 func (s *Scanner) decodedString(w *walker, v *view, start, end int) {
-	raw := v
-	if v.parent == nil {
-		s.line.text, s.line.offset = v.text[start:end], v.offset+start
-		raw = &s.line
-	} else {
-		raw = s.nextStage(v)
-		raw.copy(start, end)
-	}
-	decoded := s.nextStage(raw)
-	decoded.unescape()
+	decoded := s.nextStage(s.piece(v, start, end), 0)
+	decoded.unescape(w.escapes)
 	if !w.nested && s.lookInside(decoded) {
 		return
 	}
@@ -277,87 +258,100 @@ func (s *Scanner) lookInside(v *view) bool {
 	if s.walk(&s.inner, v, true) {
 		return true
 	}
-	s.dst, s.names = s.dst[:before], &s.outer
+	s.dst, s.names = s.dst[:before], s.field
 	return false
 }
 
 // stringText scans one decoded string of an event: as a detection name where the field holds those, else as text.
 func (s *Scanner) stringText(v *view) {
-	if s.detectionField(v) || isQuiet(v.text) || isTimestamp(v.text) {
+	if s.detectionField(v) || holdsNothing(v.text) {
 		return
 	}
 	s.text(v)
 }
 
-// isQuiet reports whether text is one word or a list of words that can hold nothing: most strings of most events.
-func isQuiet(text []byte) bool {
+// holdsNothing reports whether text is a word, a list of words or a time that can hold nothing: most strings of most
+// events.
+func holdsNothing(text []byte) bool {
 	if len(text) >= minHash {
 		return false
 	}
-	var marks byteClass
-	for _, c := range text {
-		marks |= class[c]
+	if isTimestamp(text) {
+		return true
 	}
-	return marks&(isDot|isMark|isHigh|isBlank) == 0
+	marks := marksOf(text)
+	return marks&(isDot|isMark|isHigh|isBlank) == 0 && marks&isDOT != isDOT
 }
 
 // isTimestamp recognises the form of RFC 3339, which nearly every event has: 2006-01-02T15:04:05.000Z.
 func isTimestamp(text []byte) bool {
-	if len(text) < len("2006-01-02T15:04:05") || len(text) >= minHash || text[4] != '-' || text[7] != '-' ||
-		text[10] != 'T' && text[10] != ' ' || text[13] != ':' || text[16] != ':' {
+	const form = "0000-00-00T00:00:00"
+	if len(text) <= len(form) || text[4] != '-' || text[10] != 'T' {
 		return false
 	}
-	for i, c := range text {
-		if !inTimestamp[c] && i != 10 && i != len(text)-1 {
+	for i, c := range []byte(form) {
+		if text[i] != c && (c != '0' || class[text[i]]&isDigit == 0) {
+			return false
+		}
+	}
+	for _, c := range text[len(form) : len(text)-1] {
+		if !inFraction[c] {
 			return false
 		}
 	}
 	return true
 }
 
-var inTimestamp = func() (t [256]bool) {
+// inFraction holds what stands behind the seconds of a time, but for the last character.
+var inFraction = func() (t [256]bool) {
 	for _, c := range "0123456789:-.+" {
 		t[c] = true
 	}
 	return t
 }()
 
-// stringEnd returns where the string whose quote is t[i] ends, behind its last quote, or -1 when it has no end, holds
-// a control character or an escape that JSON does not have. escaped says whether there are escapes.
-func stringEnd(t []byte, i int) (end int, escaped bool) {
-	for i = runEnd(t, i+1); i < len(t); i = runEnd(t, i) {
-		switch t[i] {
-		case '"':
-			return i + 1, escaped
-		case '\\':
-			escaped = true
-			if i = escapeEnd(t, i); i > 0 {
-				continue
-			}
+// stringEnd returns where the string whose quote is t[i] ends, behind its last quote, or -1 when it has no end, is not
+// UTF-8, or holds a control character or an escape that JSON does not have. It appends to escapes where those stand,
+// from the first byte of the string on.
+func stringEnd(t []byte, i int, escapes []int) (end int, found []int) {
+	start := i + 1
+	i, foreign := runEnd(t, start)
+	for i < len(t) && t[i] == '\\' {
+		escapes = append(escapes, i-start)
+		if i = escapeEnd(t, i); i == 0 {
+			return -1, nil
 		}
-		return -1, false
+		var more bool
+		i, more = runEnd(t, i)
+		foreign = foreign || more
 	}
-	return -1, false
+	if i == len(t) || t[i] != '"' || foreign && !utf8.Valid(t[start:i]) {
+		return -1, nil
+	}
+	return i + 1, escapes
 }
 
 // runEnd returns where the bytes from t[i] on end that stand for themselves in a JSON string: at a quote, backslash or
-// control character, or at the end. It reads eight bytes at a time and finds those bytes by the borrow of a
-// subtraction. (bytes.IndexByte costs more for strings as short as most are, and has to be told that there are no
-// backslashes.)
-func runEnd(t []byte, i int) int {
+// control character, or at the end. foreign is true if some of them are beyond ASCII; it may be when only those behind
+// are. It reads eight bytes at a time and finds the end by the borrow of a subtraction. (bytes.IndexByte costs more for
+// strings as short as most are, and has to be told that there are no backslashes.)
+func runEnd(t []byte, i int) (end int, foreign bool) {
 	const eachByte, topBits = 0x0101010101010101, 0x8080808080808080
-	for ; i+8 <= len(t); i += 8 {
-		x := binary.LittleEndian.Uint64(t[i:])
+	high := uint64(0)
+	for ; i <= len(t)-8; i += 8 {
+		x := binary.LittleEndian.Uint64(t[i : i+8])
+		high |= x
 		quote, slash := x^eachByte*'"', x^eachByte*'\\'
-		ends := (x-eachByte*' ')&^x | (quote-eachByte)&^quote | (slash-eachByte)&^slash
-		if ends &= topBits; ends != 0 {
-			return i + bits.TrailingZeros64(ends)/8
+		ends := ((x - eachByte*' ') | (quote - eachByte) | (slash - eachByte)) &^ x & topBits
+		if ends != 0 {
+			return i + bits.TrailingZeros64(ends)/8, high&topBits != 0
 		}
 	}
 	for i < len(t) && !endsRun[t[i]] {
+		high |= uint64(t[i])
 		i++
 	}
-	return i
+	return i, high&topBits != 0 || high&0x80 != 0
 }
 
 // endsRun holds the bytes of a JSON string that are more than themselves, or not allowed.
@@ -385,10 +379,12 @@ func escapeEnd(t []byte, i int) int {
 	return 0
 }
 
-// scalarEnd returns where the number or literal at t[i] ends, or -1.
+// scalarEnd returns where the number, literal, or empty object or array at t[i] ends, or -1.
 func scalarEnd(t []byte, i int) int {
 	literal := ""
 	switch t[i] {
+	case '{', '[':
+		return skipSpace(t, i+1) + 1
 	case 't':
 		literal = "true"
 	case 'f':
@@ -439,22 +435,19 @@ func digitsEnd(t []byte, i int) int {
 	return i
 }
 
-// unescape writes the parent's text to v with its JSON escapes decoded. Halves of surrogate pairs that stand alone
-// become U+FFFD. The escapes have been checked.
-func (v *view) unescape() {
-	t, copied := v.parent.text, 0
-	for i := 0; i < len(t); {
-		n := bytes.IndexByte(t[i:], '\\')
-		if n < 0 {
-			break
+// unescape writes the parent's text to v with its JSON escapes decoded, whose backslashes are at escapes. Halves of
+// surrogate pairs that stand alone become U+FFFD. The escapes have been checked.
+func (v *view) unescape(escapes []int) {
+	t, done := v.parent.text, 0
+	for _, i := range escapes {
+		if i < done {
+			continue // the second half of a pair
 		}
-		i += n
-		v.copy(copied, i)
 		r, end := decodeEscape(t, i)
-		v.put(r, i, end)
-		i, copied = end, end
+		v.replace(i, end, r)
+		done = end
 	}
-	v.copy(copied, len(t))
+	v.take(len(t))
 }
 
 // appendUnescaped appends text, whose escapes have been checked, with its escapes decoded.

@@ -81,7 +81,7 @@ func ParseDomain(s string) (domain string, ok bool) {
 		return "", false
 	}
 	n := wholeName(name)
-	if rule := n.checkLabels(); rule != Accepted && rule != Underscore || class[name[n.tld]]&isLetter == 0 {
+	if rule := n.checkLabels(marksOf(name)); rule != Accepted && rule != Underscore || class[name[n.tld]]&isLetter == 0 {
 		return "", false
 	}
 	for _, c := range name {

@@ -15,7 +15,6 @@ const (
 // refang writes the text of v's parent to v with its defanged forms read.
 func (s *Scanner) refang(v *view) {
 	t := v.parent.text
-	copied := 0
 	for i := 0; i < len(t); {
 		if class[t[i]]&(isMark|isHigh|isDot|isDash) == 0 && t[i]|0x20 != 'd' && t[i] != 'A' {
 			i++
@@ -26,13 +25,14 @@ func (s *Scanner) refang(v *view) {
 			i++
 			continue
 		}
-		v.copy(copied, f.from)
-		if f.means != 0 {
-			v.put(f.means, f.from, f.to)
+		if f.means == 0 {
+			v.remove(f.from, f.to)
+		} else {
+			v.replace(f.from, f.to, f.means)
 		}
-		i, copied = f.to, f.to
+		i = f.to
 	}
-	v.copy(copied, len(t))
+	v.take(len(t))
 }
 
 // A form is a defanged character: what stands at from:to, and what it means; 0 means nothing at all.
