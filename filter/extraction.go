@@ -92,7 +92,7 @@ func (e *Extraction) appendLine(dst []byte, name string, n int64, line []byte) [
 func appendMatch(dst []byte, m extract.Match, line []byte) []byte {
 	dst = append(dst, openings[m.Type]...)
 	from := len(dst)
-	dst = annotate.AppendString(dst, m.Value)
+	dst = appendValue(dst, m.Key)
 	value := dst[from:]
 	dst = append(dst, `,"raw":`...)
 	if raw := line[m.Start:m.End]; string(raw) == m.Value {
@@ -107,6 +107,16 @@ func appendMatch(dst []byte, m extract.Match, line []byte) []byte {
 		dst = annotate.AppendString(dst, m.Field)
 	}
 	return append(dst, '}')
+}
+
+// appendValue appends key's value as a JSON string. Those of most types consist of letters, digits and what needs no escape.
+func appendValue(dst []byte, key extract.Key) []byte {
+	if key.Type == extract.Email || key.Type == extract.Antivirus {
+		return annotate.AppendString(dst, key.Value)
+	}
+	dst = append(dst, '"')
+	dst = append(dst, key.Value...)
+	return append(dst, '"')
 }
 
 // openings are the beginnings of a match's object, by type.

@@ -42,13 +42,34 @@ func appendEscape(dst []byte, c byte) []byte {
 // AppendString appends s as a JSON string; bytes that are not UTF-8 become U+FFFD.
 func AppendString[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
-	if isASCII(s) {
+	switch {
+	case isPlain(s):
+		dst = append(dst, s...)
+	case isASCII(s):
 		dst = appendEscaped(dst, s)
-	} else {
+	default:
 		dst = appendEscaped(dst, strings.ToValidUTF8(string(s), "\ufffd"))
 	}
 	return append(dst, '"')
 }
+
+// isPlain reports whether s is a JSON string as it stands: nearly all are.
+func isPlain[T string | []byte](s T) bool {
+	for i := 0; i < len(s); i++ {
+		if !standsForItself[s[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// standsForItself holds the bytes of ASCII that need no escape.
+var standsForItself = func() (t [256]bool) {
+	for c := ' '; c < utf8.RuneSelf; c++ {
+		t[c] = c != '"' && c != '\\'
+	}
+	return t
+}()
 
 func isASCII[T string | []byte](s T) bool {
 	for i := 0; i < len(s); i++ {
