@@ -43,6 +43,7 @@ value, what stands there, and where, in bytes from 0.`,
 			defer restore()
 			inputs := source.Open(files, con.stdin)
 			inputs.Written = written(con.stdout)
+			widenPipe(con.stdout)
 			err = run.do(ctx, inputs, con.stdout, newWorker, newWorker(), 0)
 			if unique && err == nil {
 				_, err = counts.WriteTo(con.stdout)
