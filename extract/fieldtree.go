@@ -21,8 +21,8 @@ const (
 // stands in is its parent.
 //
 // Programs write the same members in the same order, line after line, and much of what they write does not change. So a
-// walker keeps the fields it has met, and they remember what was found out: what the field's name says, the text that
-// followed its value, and a value that held nothing. Most of an event is passed over by comparing it with that.
+// walker keeps the fields it has met, and they remember what was found out: what the field's name says, what followed its
+// value, and values that held nothing. Most of an event is passed over by comparing it with that.
 type field struct {
 	parent  *field
 	name    string // as it is written, perhaps with escapes; "" for elements
@@ -36,13 +36,37 @@ type field struct {
 	wanted    answer // whether it is looked into
 	detection answer // whether its value is a detection name
 
-	between []byte // what followed its value, up to the value of then
-	then    *field
+	steps   [ways]step      // what followed its value
 	nothing *[places][]byte // values that held nothing, with the closing quote, by [placeOf]
 }
 
-// places is how many values a field remembers: events of several programs take turns.
-const places = 16
+// A step is the text between the value of one field and that of the next one that is a leaf.
+type step struct {
+	text []byte
+	to   *field
+}
+
+// ways and places are how many steps and values a field remembers: the events of several programs take turns.
+const (
+	waysBits, placesBits = 2, 4
+	ways, places         = 1 << waysBits, 1 << placesBits
+)
+
+// wayOf returns a number below ways that depends on the first eight bytes of text.
+func wayOf(text []byte) uint64 {
+	if len(text) < 8 {
+		return 0 // the end of an event
+	}
+	return mix(binary.LittleEndian.Uint64(text)) >> (64 - waysBits)
+}
+
+// placeOf returns a number below places that depends on the first 16 bytes of text.
+func placeOf(text []byte) uint64 {
+	return mix(binary.LittleEndian.Uint64(text)^bits.RotateLeft64(binary.LittleEndian.Uint64(text[8:]), 5)) >> (64 - placesBits)
+}
+
+// mix makes all bits of x count in the highest ones.
+func mix(x uint64) uint64 { return x * 0x9E3779B97F4A7C15 }
 
 // An answer is a bool that is found out when first asked for.
 type answer uint8
@@ -85,10 +109,19 @@ func (f *field) member() *field {
 	return f
 }
 
-// learn remembers that text stands between the value of f and that of then.
-func (f *field) learn(text []byte, then *field) {
-	if f.kept && then.kept && len(text) <= maxMemory {
-		f.between, f.then = append(f.between[:0], text...), then
+// step returns the step that text begins with, if it is remembered.
+func (f *field) step(text []byte) (size int, to *field) {
+	if s := &f.steps[wayOf(text)]; s.to != nil && bytes.HasPrefix(text, s.text) {
+		return len(s.text), s.to
+	}
+	return 0, nil
+}
+
+// learnStep remembers that the first size bytes of text lead from f, which must be kept, to another field.
+func (f *field) learnStep(text []byte, size int, to *field) {
+	if to.kept && size <= maxMemory {
+		s := &f.steps[wayOf(text)]
+		s.text, s.to = append(s.text[:0], text[:size]...), to
 	}
 }
 
@@ -114,12 +147,6 @@ func (f *field) heldNothing(text []byte) int {
 		}
 	}
 	return 0
-}
-
-// placeOf returns a number below places that depends on the first 16 bytes of text.
-func placeOf(text []byte) uint64 {
-	x := binary.LittleEndian.Uint64(text) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(text[8:]), 5)
-	return x * 0x9E3779B97F4A7C15 >> 60
 }
 
 // A fieldTree holds the fields that are kept. Its root is the event itself.

@@ -24,6 +24,7 @@ var eventLines = []string{
 	`{"a":{"a":{"a":"evil.com"}}}`, `{"a":{"a":"evil.com"},"a":"evil.com"}`, `{"a":"{\"b\":\"evil.com\"}"}`,
 	`{"a":"{\"b\":\"quiet\"}"}`, `{"message":"evil.com","event":{"original":"evil.com"}}`, `{"event":{"original":"evil.com"}}`,
 	`{"message":{},"event":{"original":"evil.com"}}`, `{"event":{"original":"evil.com"},"message":[]}`,
+	`{"a":{"` + strings.Repeat("n", maxFieldName+1) + `":1},"b":1}`, `{"b":1},"b":1}`, `{"b":1,"b":2}`,
 	`{"threat":{"name":"Emotet"}}`, `{"threat":{"names":"Emotet"}}`, `{"a":"a quiet value","b":2,"c":"and some more text"}`,
 }
 

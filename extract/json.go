@@ -111,21 +111,21 @@ func (s *Scanner) walk(w *walker, v *view, nested bool) bool {
 // at from then on, or -1. At the end of the event that is its root.
 func (w *walker) nextLeaf(t []byte, i int) int {
 	f := w.at
-	if n := len(f.between); n > 0 && bytes.HasPrefix(t[i:], f.between) {
-		if next := skipSpace(t, i+n); next < len(t) && !isBracket[t[next]] || f.then.parent == nil {
-			w.at = f.then
+	if n, to := f.step(t[i:]); to != nil {
+		if next := skipSpace(t, i+n); next < len(t) && !isBracket[t[next]] || to.parent == nil {
+			w.at = to
 			return next
 		}
 	}
-	from := i
+	from, kept := i, f.kept // if it is not, it may soon be another
 	if f.parent != nil {
 		i = w.close(t, i)
 	}
 	if i >= 0 && (w.at != &w.fields.root || f == w.at) {
 		i = w.open(t, i)
 	}
-	if i >= 0 {
-		f.learn(t[from:i], w.at)
+	if i >= 0 && kept {
+		f.learnStep(t[from:], i-from, w.at)
 	}
 	return i
 }
