@@ -226,7 +226,7 @@ func (s *Scanner) versionContext(t []byte, start, end int) Rule {
 // isVersionField reports whether a field's or key's name ends so, such as user_agent.version and fileVersion.
 func isVersionField(field string) bool {
 	n := len(field) - len("version")
-	return n >= 0 && strings.EqualFold(field[n:], "version")
+	return n >= 0 && field[n]|0x20 == 'v' && strings.EqualFold(field[n:], "version")
 }
 
 // isArchive recognises the archive before a version in a Java stack trace: ~[spring-web.jar:5.3.1.2], ~[classes/:1.2.3.4].

@@ -43,9 +43,9 @@ type Policy struct {
 // Skip says why key is not to be asked about. The allow list goes before everything else.
 func (p *Policy) Skip(key Key) Skip {
 	switch {
-	case p.Allow.Has(key):
+	case p.Allow != nil && p.Allow.Has(key):
 		return Allowed
-	case p.Own.Has(key):
+	case p.Own != nil && p.Own.Has(key):
 		return Owned
 	}
 	switch key.Type {
