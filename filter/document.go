@@ -48,6 +48,7 @@ type indexer struct {
 	*Documents
 	scratch []byte
 	head    []byte
+	id      []byte
 	file    string // the prefix of IDs is that of
 	prefix  []byte
 
@@ -87,6 +88,7 @@ func (a *Annotation) Plain(dst []byte, b *Block) []byte {
 		offset := b.Offset + int64(len(b.Data)-len(rest))
 		var line []byte
 		line, _, rest = cutLine(rest)
+		a.clock = lineClock{}
 		dst = a.appendDocument(dst, line, bytes.HasPrefix(line, []byte("{")), Position{b.Name, b.ID, offset, number}, now)
 	}
 	a.Tally.add(counts{lines: int64(b.Lines), shown: int64(b.Lines)})
@@ -100,14 +102,14 @@ func (a *Annotation) appendDocument(dst, line []byte, event bool, at Position, n
 			return a.appendEventDocument(dst, line, v, at, now)
 		}
 	}
-	when, stated := LineTime(line, now, a.Zone)
+	when, stated := a.clock.at(line, now, a.Zone)
 	if !stated {
-		when = now
 		x.Stamped.Add(1)
 	}
 	x.head = x.appendHead(x.head[:0], when, at)
+	x.id = x.appendPositionID(x.id[:0], at)
 	name := x.Index.Name(nil, when)
-	dst = appendAction(dst, name, x.appendPositionID(nil, at))
+	dst = appendAction(dst, name, x.id)
 	a.Annotator.Flat = x.Flat != nil && x.Flat(name)
 	dst = a.Annotator.AppendWrapped(dst, x.head, line, a.hits)
 	return append(dst, '\n')
@@ -140,7 +142,8 @@ func (a *Annotation) appendEventDocument(dst, line []byte, v *fastjson.Value, at
 	when, own := x.eventTime(v, now)
 	id := x.eventID(v)
 	if id == nil {
-		id = x.appendPositionID(nil, at)
+		x.id = x.appendPositionID(x.id[:0], at)
+		id = x.id
 	}
 	name := x.Index.Name(v, when)
 	dst = appendAction(dst, name, id)
@@ -259,7 +262,7 @@ func appendAction(dst []byte, index string, id []byte) []byte {
 	dst = annotate.AppendString(dst, index)
 	if len(id) > 0 {
 		dst = append(dst, `,"_id":`...)
-		dst = annotate.AppendString(dst, string(id))
+		dst = annotate.AppendString(dst, id)
 	}
 	return append(dst, "}}\n"...)
 }
@@ -292,7 +295,7 @@ func (a *Annotation) longDocument(dst []byte, b *Block) []byte {
 }
 
 func (a *Annotation) appendLong(dst, line []byte, b *Block, now time.Time) []byte {
-	a.hits = a.hits[:0]
+	a.hits, a.clock = a.hits[:0], lineClock{}
 	event := bytes.HasPrefix(line, []byte("{"))
 	return a.appendDocument(dst, line, event, Position{b.Name, b.ID, a.index.longFrom, b.Line}, now)
 }

@@ -35,13 +35,7 @@ func LineTime(line []byte, now time.Time, zone *time.Location) (t time.Time, ok 
 	if zone == nil {
 		zone = time.UTC
 	}
-	head := line[:min(len(line), timeWithin)]
-	for _, name := range timeNames {
-		if i := bytes.Index(line, name); i >= 0 && line[0] == '{' {
-			head = line[i+len(name) : min(len(line), i+len(name)+timeWithin)]
-			break
-		}
-	}
+	head := timeHead(line)
 	for _, form := range timeForms {
 		for from := 0; from < len(head); {
 			i := bytes.IndexByte(head[from:], form.mark)
@@ -57,6 +51,36 @@ func LineTime(line []byte, now time.Time, zone *time.Location) (t time.Time, ok 
 		}
 	}
 	return epoch(head)
+}
+
+// A lineClock is the time of the line at hand, which is read but once. Its zero value has not read it.
+type lineClock struct {
+	when         time.Time
+	read, stated bool
+}
+
+// at returns the time that line states, or else now; see [LineTime].
+func (c *lineClock) at(line []byte, now time.Time, zone *time.Location) (when time.Time, stated bool) {
+	if !c.read {
+		c.read = true
+		if c.when, c.stated = LineTime(line, now, zone); !c.stated {
+			c.when = now
+		}
+	}
+	return c.when, c.stated
+}
+
+// timeHead returns the part of a line in which its time is looked for.
+func timeHead(line []byte) []byte {
+	if bytes.HasPrefix(line, []byte("{")) {
+		for _, name := range timeNames {
+			if _, value, found := bytes.Cut(line, name); found {
+				line = value
+				break
+			}
+		}
+	}
+	return line[:min(len(line), timeWithin)]
 }
 
 // parseTime reads a time that text begins with. A fraction of a second may follow the seconds, in front of a zone.

@@ -14,7 +14,7 @@ func (a *Annotator) Prune(dst, event []byte, known func(extract.Key) bool) []byt
 		return append(dst, event...)
 	}
 	a.edits, a.text, a.changed = a.edits[:0], a.text[:0], false
-	a.stamp = a.Now().UTC().AppendFormat(a.stamp[:0], timeLayout)
+	a.setStamp()
 	a.sum.reset()
 	l := a.list(threatFields, "enrichments")
 	pruned := a.pruneEntries(known)

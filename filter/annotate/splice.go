@@ -33,16 +33,16 @@ type edit struct{ at, text span }
 // AppendJSON takes time linear in event but for the sorting of hits.
 func (a *Annotator) AppendJSON(dst, event []byte, hits []Hit) (out []byte, ok bool) {
 	a.choose(event, hits, true)
-	return a.splice(dst, event)
-}
-
-// splice annotates event with a.picks, whose hits may be of another line.
-func (a *Annotator) splice(dst, event []byte) (out []byte, ok bool) {
 	if !a.doc.parse(event) {
 		return append(dst, event...), false
 	}
+	return a.splice(dst), true
+}
+
+// splice appends a.doc annotated with a.picks, whose hits may be of another line.
+func (a *Annotator) splice(dst []byte) []byte {
 	a.edits, a.text, a.changed = a.edits[:0], a.text[:0], false
-	a.stamp = a.Now().UTC().AppendFormat(a.stamp[:0], timeLayout)
+	a.setStamp()
 	a.sum.reset()
 	lists := [...]list{a.mergeRelated("ip"), a.mergeRelated("hosts"), a.mergeRelated("hash"), a.mergeEntries()}
 	summary := a.mergeSummary()
@@ -60,7 +60,15 @@ func (a *Annotator) splice(dst, event []byte) (out []byte, ok bool) {
 		}
 		a.closeFamily(f)
 	}
-	return a.apply(dst), true
+	return a.apply(dst)
+}
+
+// setStamp sets the time of the annotation at hand; many share a millisecond.
+func (a *Annotator) setStamp() {
+	now := a.Now()
+	if ms := now.UnixMilli(); ms != a.stamped || len(a.stamp) == 0 {
+		a.stamp, a.stamped = now.UTC().AppendFormat(a.stamp[:0], timeLayout), ms
+	}
 }
 
 // apply appends the event with the edits made.
