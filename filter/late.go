@@ -36,6 +36,8 @@ type Passage struct {
 	First, Last Place
 	Meetings    []Meeting
 	Unmet       int64 // events that no meeting holds, because there were too many
+
+	first [1]Meeting // the space of Meetings until there are more: few have another
 }
 
 // A Meeting is what a host met of an indicator within an hour.
@@ -87,6 +89,7 @@ func (l *Late) Pass(key extract.Key, place Place, host string) {
 	p, ok := l.passed.Get(key)
 	if !ok {
 		p = &Passage{First: place}
+		p.Meetings = p.first[:0]
 		l.passed.Add(key.Clone(), p)
 	}
 	p.Events++
