@@ -191,7 +191,7 @@ func (a *Annotation) await(b *Block) {
 func (a *Annotation) find(line []byte, now time.Time) (verdict intel.Verdict, event bool) {
 	a.matches, event = a.Scanner.AppendEvent(a.matches[:0], line)
 	a.hits, a.unknown = a.hits[:0], a.unknown[:0]
-	a.clock = lineClock{}
+	a.clock.read = false
 	for _, m := range a.matches {
 		k := a.Know.find(m.Key, now)
 		a.local.found[m.Type]++
@@ -296,7 +296,7 @@ func (a *Annotation) see(line []byte, event bool, place Place) {
 			continue
 		}
 		if !read { // seldom
-			private, read = extract.ReadContext(line, a.matches).Host, true
+			private, read = extract.ReadContext(nil, a.matches).Host, true // what the line says is nothing to Seen
 			place.Time, _ = a.clock.at(line, place.Time, a.Zone)
 		}
 		a.Seen.Pass(h.Key, place, witness(private, line, event, h.Value, &a.parser))

@@ -41,8 +41,7 @@ func (a *Annotator) AppendJSON(dst, event []byte, hits []Hit) (out []byte, ok bo
 
 // splice appends a.doc annotated with a.picks, whose hits may be of another line.
 func (a *Annotator) splice(dst []byte) []byte {
-	a.edits, a.text, a.changed = a.edits[:0], a.text[:0], false
-	a.setStamp()
+	a.edits, a.text, a.stamp, a.changed = a.edits[:0], a.text[:0], a.stamp[:0], false
 	a.sum.reset()
 	lists := [...]list{a.mergeRelated("ip"), a.mergeRelated("hosts"), a.mergeRelated("hash"), a.mergeEntries()}
 	summary := a.mergeSummary()
@@ -63,12 +62,12 @@ func (a *Annotator) splice(dst []byte) []byte {
 	return a.apply(dst)
 }
 
-// setStamp sets the time of the annotation at hand; many share a millisecond.
-func (a *Annotator) setStamp() {
-	now := a.Now()
-	if ms := now.UnixMilli(); ms != a.stamped || len(a.stamp) == 0 {
-		a.stamp, a.stamped = now.UTC().AppendFormat(a.stamp[:0], timeLayout), ms
+// now returns the time of the annotation at hand, as it is written. Most events have nothing to write it to.
+func (a *Annotator) now() []byte {
+	if len(a.stamp) == 0 {
+		a.stamp = a.Now().UTC().AppendFormat(a.stamp, timeLayout)
 	}
+	return a.stamp
 }
 
 // apply appends the event with the edits made.
@@ -215,7 +214,7 @@ func (a *Annotator) mergeEntries() list {
 			a.changed = true
 			a.countPick(p)
 			a.text = append(a.text, ',')
-			a.text = a.appendEntry(a.text, p, a.stamp)
+			a.text = a.appendEntry(a.text, p, a.now())
 		}
 	}
 	l.added.end = len(a.text)
@@ -245,7 +244,7 @@ func (a *Annotator) mergeEntry(value span) {
 	}
 	p.done = true
 	a.countPick(p)
-	occurred := a.stamp
+	occurred := a.now()
 	if isTime(own.occurred) {
 		occurred = own.occurred
 	}
