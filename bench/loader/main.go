@@ -20,7 +20,7 @@ import (
 
 func main() {
 	url := flag.String("url", "", "`URL` of the node to post to")
-	inFlight := flag.Int("in-flight", 2, "requests at a time")
+	inFlight := flag.Int("in-flight", 4, "requests at a time; iocpipe has at most 4")
 	record := flag.String("record", "", "`FOLDER` to record bodies to, instead of posting them; - keeps nothing and says yes to all")
 	listen := flag.String("listen", "127.0.0.1:0", "`ADDRESS` to record at")
 	address := flag.String("address", "", "`FILE` that is told the URL to record at")
