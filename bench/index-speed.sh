@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Compares how many documents a second iocpipe indexes with a loader that only posts prepared bulk bodies of the same
-# documents, in turns, on a real node. Prints the medians, their ratio, and the memory that iocpipe takes.
+# documents, in turns, on a real node. Prints the medians, their ratio, and the memory and CPU time that iocpipe takes.
 # Settings from the environment: IOCPIPE (binary; built when unset), KIND (of node: opensearch), URL (of a running node; started
 # when unset), LINES (200000), RUNS (5), NODE_OPTS (for the node's JVM).
 set -euo pipefail
@@ -46,8 +46,8 @@ count() {
   curl -fsS -o /dev/null -X POST "$url/bench/_refresh"
   curl -fsS "$url/bench/_count" | sed 's/[^0-9]*\([0-9]*\).*/\1/'
 }
-index() { # FILE: what iocpipe does; its memory goes to rss
-  /usr/bin/env time -f %M -o "$work/rss" "$iocpipe" --intel "$root/testdata/intel/blocklist.txt" --state "$work/state" --to elasticsearch \
+index() { # what iocpipe does; its memory and CPU time go to used
+  /usr/bin/env time -f "%M %U %S" -o "$work/used" "$iocpipe" --intel "$root/testdata/intel/blocklist.txt" --state "$work/state" --to elasticsearch \
     --es-url "$url" --es-index bench "$work/in/access.log"
 }
 load() { "$work/loader" -url "$url" "$work/bodies"; }
@@ -77,8 +77,9 @@ fresh && index >/dev/null && fresh && load # warms the node up
 for ((i = 0; i < runs; i++)); do
   timed loader load
   timed iocpipe index
-  cat "$work/rss" >>"$work/rss.all"
+  awk -v n="$lines" '{ print $1 >>M; printf "%.2f\n", ($2 + $3) / n * 1e6 >>C }' M="$work/memory" C="$work/cpu" "$work/used"
 done
 median() { sort -g "$1" | awk '{ v[NR] = $1 } END { print NR % 2 ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
-awk -v l="$(median "$work/loader.rates")" -v i="$(median "$work/iocpipe.rates")" -v m="$(sort -g "$work/rss.all" | tail -n 1)" -v k="$kind" -v n="$lines" 'BEGIN {
-  printf "%s, %d documents: loader %d/s, iocpipe %d/s: %.2f times; at most %.0f MiB\n", k, n, l, i, i / l, m / 1024 }'
+awk -v l="$(median "$work/loader.rates")" -v i="$(median "$work/iocpipe.rates")" -v m="$(sort -g "$work/memory" | tail -n 1)" \
+  -v c="$(median "$work/cpu")" -v k="$kind" -v n="$lines" 'BEGIN {
+  printf "%s, %d documents: loader %d/s, iocpipe %d/s: %.2f times; at most %.0f MiB, %.1f µs of CPU a document\n", k, n, l, i, i / l, m / 1024, c }'

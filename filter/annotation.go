@@ -59,6 +59,7 @@ type Annotation struct {
 	unknown []lookup.Sighting
 	local   counts
 	parser  fastjson.Parser
+	clock   lineClock
 
 	index   indexer
 	wrapper annotate.Wrapper // of the long line at hand
@@ -190,6 +191,7 @@ func (a *Annotation) await(b *Block) {
 func (a *Annotation) find(line []byte, now time.Time) (verdict intel.Verdict, event bool) {
 	a.matches, event = a.Scanner.AppendEvent(a.matches[:0], line)
 	a.hits, a.unknown = a.hits[:0], a.unknown[:0]
+	a.clock.read = false
 	for _, m := range a.matches {
 		k := a.Know.find(m.Key, now)
 		a.local.found[m.Type]++
@@ -273,7 +275,7 @@ func (a *Annotation) tell(line []byte, verdict intel.Verdict, event bool, place 
 		return
 	}
 	if late || a.Hits != nil {
-		place = place.stated(line, a.Zone)
+		place.Time, _ = a.clock.at(line, place.Time, a.Zone)
 	}
 	if late {
 		for _, s := range a.unknown {
@@ -294,8 +296,8 @@ func (a *Annotation) see(line []byte, event bool, place Place) {
 			continue
 		}
 		if !read { // seldom
-			private, read = extract.ReadContext(line, a.matches).Host, true
-			place = place.stated(line, a.Zone)
+			private, read = extract.ReadContext(nil, a.matches).Host, true // what the line says is nothing to Seen
+			place.Time, _ = a.clock.at(line, place.Time, a.Zone)
 		}
 		a.Seen.Pass(h.Key, place, witness(private, line, event, h.Value, &a.parser))
 	}

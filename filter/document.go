@@ -48,6 +48,7 @@ type indexer struct {
 	*Documents
 	scratch []byte
 	head    []byte
+	id      []byte
 	file    string // the prefix of IDs is that of
 	prefix  []byte
 
@@ -87,6 +88,7 @@ func (a *Annotation) Plain(dst []byte, b *Block) []byte {
 		offset := b.Offset + int64(len(b.Data)-len(rest))
 		var line []byte
 		line, _, rest = cutLine(rest)
+		a.clock.read = false
 		dst = a.appendDocument(dst, line, bytes.HasPrefix(line, []byte("{")), Position{b.Name, b.ID, offset, number}, now)
 	}
 	a.Tally.add(counts{lines: int64(b.Lines), shown: int64(b.Lines)})
@@ -100,14 +102,14 @@ func (a *Annotation) appendDocument(dst, line []byte, event bool, at Position, n
 			return a.appendEventDocument(dst, line, v, at, now)
 		}
 	}
-	when, stated := LineTime(line, now, a.Zone)
+	when, stated := a.clock.at(line, now, a.Zone)
 	if !stated {
-		when = now
 		x.Stamped.Add(1)
 	}
 	x.head = x.appendHead(x.head[:0], when, at)
+	x.id = x.appendPositionID(x.id[:0], at)
 	name := x.Index.Name(nil, when)
-	dst = appendAction(dst, name, x.appendPositionID(nil, at))
+	dst = appendAction(dst, name, x.id)
 	a.Annotator.Flat = x.Flat != nil && x.Flat(name)
 	dst = a.Annotator.AppendWrapped(dst, x.head, line, a.hits)
 	return append(dst, '\n')
@@ -116,7 +118,7 @@ func (a *Annotation) appendDocument(dst, line []byte, event bool, at Position, n
 // appendHead appends the members that a text line gets in front of its message.
 func (x *indexer) appendHead(dst []byte, when time.Time, at Position) []byte {
 	dst = append(dst, `"@timestamp":"`...)
-	dst = when.UTC().AppendFormat(dst, timeLayout)
+	dst = appendTime(dst, when)
 	dst = append(dst, `",`...)
 	if at.Name != "-" {
 		dst = append(dst, `"log":{"file":{"path":`...)
@@ -133,14 +135,21 @@ func (x *indexer) appendHead(dst []byte, when time.Time, at Position) []byte {
 	return dst
 }
 
-const timeLayout = "2006-01-02T15:04:05.000Z"
+// appendTime appends a time in UTC, with milliseconds. The time package has a short way for RFC 3339 that it does not have
+// with them.
+func appendTime(dst []byte, t time.Time) []byte {
+	dst = t.UTC().AppendFormat(dst, time.RFC3339)
+	ms := t.Nanosecond() / int(time.Millisecond)
+	return append(dst[:len(dst)-1], '.', '0'+byte(ms/100), '0'+byte(ms/10%10), '0'+byte(ms%10), 'Z')
+}
 
 func (a *Annotation) appendEventDocument(dst, line []byte, v *fastjson.Value, at Position, now time.Time) []byte {
 	x := &a.index
 	when, own := x.eventTime(v, now)
 	id := x.eventID(v)
 	if id == nil {
-		id = x.appendPositionID(nil, at)
+		x.id = x.appendPositionID(x.id[:0], at)
+		id = x.id
 	}
 	name := x.Index.Name(v, when)
 	dst = appendAction(dst, name, id)
@@ -150,7 +159,7 @@ func (a *Annotation) appendEventDocument(dst, line []byte, v *fastjson.Value, at
 	document = bytes.TrimRight(document, " \t\r\n")
 	if !own {
 		dst = append(dst, `{"@timestamp":"`...)
-		dst = append(when.UTC().AppendFormat(dst, timeLayout), '"')
+		dst = append(appendTime(dst, when), '"')
 		if document = bytes.TrimLeft(document[1:], " \t"); document[0] != '}' {
 			dst = append(dst, ',')
 		}
@@ -259,7 +268,7 @@ func appendAction(dst []byte, index string, id []byte) []byte {
 	dst = annotate.AppendString(dst, index)
 	if len(id) > 0 {
 		dst = append(dst, `,"_id":`...)
-		dst = annotate.AppendString(dst, string(id))
+		dst = annotate.AppendString(dst, id)
 	}
 	return append(dst, "}}\n"...)
 }
@@ -292,7 +301,7 @@ func (a *Annotation) longDocument(dst []byte, b *Block) []byte {
 }
 
 func (a *Annotation) appendLong(dst, line []byte, b *Block, now time.Time) []byte {
-	a.hits = a.hits[:0]
+	a.hits, a.clock.read = a.hits[:0], false
 	event := bytes.HasPrefix(line, []byte("{"))
 	return a.appendDocument(dst, line, event, Position{b.Name, b.ID, a.index.longFrom, b.Line}, now)
 }

@@ -6,16 +6,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-
 	"iocpipe/extract"
 	"iocpipe/filter/annotate"
 	"iocpipe/intel"
 	"iocpipe/lookup"
 )
 
-// maxPassed is how many indicators are remembered to have passed without an answer; what was met least recently is
-// forgotten first. It is well over the number that can wait for a question.
+// maxPassed is how many indicators are remembered to have passed without an answer, see passages. It is well over the number that can wait for a question.
 const maxPassed = 1 << 16
 
 // maxMeetings is how many meetings are remembered for each, and maxAllMeetings for all of them, some 30 MB: whoever met
@@ -25,9 +22,8 @@ const maxMeetings, maxAllMeetings = 256, 1 << 18
 // A Late remembers which events passed before an answer about their indicators came, so that it reaches them still.
 // It is safe for concurrent use.
 type Late struct {
-	mu       sync.Mutex
-	passed   *simplelru.LRU[extract.Key, *Passage]
-	meetings int // of all
+	mu     sync.Mutex
+	passed passages
 }
 
 // A Passage is what is remembered of an indicator that passed unanswered.
@@ -75,26 +71,24 @@ func (v LateVerdict) Hits() (hits []Hit) {
 
 // NewLate returns a Late that remembers nothing yet.
 func NewLate() *Late {
-	l := new(Late)
-	l.passed, _ = simplelru.NewLRU(maxPassed, func(_ extract.Key, p *Passage) { l.meetings -= len(p.Meetings) }) // the size is positive
-	return l
+	return &Late{passed: passages{known: make(map[extract.Key]*passed)}}
 }
 
 // Pass notes that an event with key has passed unanswered. It clones what it keeps.
 func (l *Late) Pass(key extract.Key, place Place, host string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p, ok := l.passed.Get(key)
-	if !ok {
-		p = &Passage{First: place}
-		l.passed.Add(key.Clone(), p)
+	p := l.passed.get(key)
+	if p == nil {
+		p = l.passed.add(key)
+		p.First = place
 	}
 	p.Events++
 	p.Last = place
 	before := len(p.Meetings)
 	p.meet(host, place)
-	for l.meetings += len(p.Meetings) - before; l.meetings > maxAllMeetings; {
-		l.passed.RemoveOldest()
+	for l.passed.meetings += len(p.Meetings) - before; l.passed.meetings > maxAllMeetings; {
+		l.passed.forget()
 	}
 }
 
@@ -135,18 +129,18 @@ func (l *Late) Answered(a lookup.Answer, know *Knowledge) (verdicts []LateVerdic
 func (l *Late) Again(key extract.Key) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p, ok := l.passed.Get(key)
-	if ok {
+	p := l.passed.get(key)
+	if p != nil {
 		p.Events++
 	}
-	return ok
+	return p != nil
 }
 
 // Reviewed returns the late verdicts that local intelligence brings which was not there when events passed: on what it
 // calls malicious of what is remembered. What is told is forgotten.
 func (l *Late) Reviewed(know *Knowledge) (verdicts []LateVerdict) {
 	l.mu.Lock()
-	keys := l.passed.Keys()
+	keys := l.passed.keys()
 	l.mu.Unlock()
 	for _, key := range keys {
 		found, skip := know.FindLocal(key)
@@ -163,12 +157,7 @@ func (l *Late) Reviewed(know *Knowledge) (verdicts []LateVerdict) {
 func (l *Late) take(key extract.Key) (Passage, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	p, ok := l.passed.Peek(key)
-	if !ok {
-		return Passage{}, false
-	}
-	l.passed.Remove(key)
-	return *p, true
+	return l.passed.take(key)
 }
 
 // AppendFollowUp appends the record that follows events which have left without the verdict: one line, an event of

@@ -142,16 +142,16 @@ func TestLateTellsOfManyHosts(t *testing.T) {
 	if !ok || len(p.Meetings) != maxMeetings || p.Unmet != 150 || p.Events != 3*(maxMeetings+50) {
 		t.Errorf("%d meetings, %d events without, of %d", len(p.Meetings), p.Unmet, p.Events)
 	}
-	if late.meetings != 0 {
-		t.Errorf("%d meetings are still counted", late.meetings)
+	if late.passed.meetings != 0 {
+		t.Errorf("%d meetings are still counted", late.passed.meetings)
 	}
 	for i := range 3 * maxAllMeetings / maxMeetings {
 		for host := range maxMeetings {
 			late.Pass(extract.Key{Type: extract.Domain, Value: fmt.Sprint("n", i)}, Place{}, fmt.Sprint(host))
 		}
 	}
-	if late.meetings > maxAllMeetings || late.meetings < maxAllMeetings-maxMeetings {
-		t.Errorf("%d meetings are held, of at most %d", late.meetings, maxAllMeetings)
+	if late.passed.meetings > maxAllMeetings || late.passed.meetings < maxAllMeetings-maxMeetings {
+		t.Errorf("%d meetings are held, of at most %d", late.passed.meetings, maxAllMeetings)
 	}
 }
 
@@ -160,8 +160,82 @@ func TestLateForgetsTheOldest(t *testing.T) {
 	for i := range maxPassed + 10 {
 		late.Pass(extract.Key{Type: extract.Domain, Value: "n" + strings.Repeat("x", i%7) + "." + time.Duration(i).String()}, Place{}, "")
 	}
-	if n := late.passed.Len(); n != maxPassed {
+	if n := len(late.passed.known); n != maxPassed {
 		t.Errorf("%d are remembered, want %d", n, maxPassed)
+	}
+}
+
+// What was met again outlives what was not; what was taken is known no more, and keeps what it was.
+func TestPassages(t *testing.T) {
+	key := func(i int) extract.Key {
+		return extract.Key{Type: extract.Domain, Value: fmt.Sprint("n", i, ".example")}
+	}
+	late := NewLate()
+	for i := range maxPassed {
+		late.Pass(key(i), Place{Line: int64(i)}, fmt.Sprint("host-", i))
+	}
+	for i := 0; i < 100; i += 2 {
+		if !late.Again(key(i)) {
+			t.Fatalf("%d is not known", i)
+		}
+	}
+	taken, ok := late.take(key(200))
+	if _, again := late.take(key(200)); again || !ok || late.Again(key(200)) {
+		t.Error("what was taken is still known")
+	}
+	for i := range 60 {
+		late.Pass(key(maxPassed+i), Place{}, "")
+	}
+	for i := range 100 {
+		if known := late.Again(key(i)); known != (i%2 == 0) {
+			t.Errorf("%d is known: %v", i, known)
+		}
+	}
+	if m := taken.Meetings; len(m) != 1 || m[0].Host != "host-200" || m[0].First.Line != 200 || taken.First.Line != 200 || taken.Events != 1 {
+		t.Errorf("taken: %+v", taken)
+	}
+	if n := len(late.passed.keys()); n != len(late.passed.known) || n != late.passed.meetings || n > maxPassed {
+		t.Errorf("%d keys, %d known, %d meetings", n, len(late.passed.known), late.passed.meetings)
+	}
+}
+
+// FuzzPassages compares what is remembered with a map, as long as there is room.
+func FuzzPassages(f *testing.F) {
+	f.Add([]byte{1, 2, 1, 130, 1, 2, 129, 1}) // met, met again, taken
+	f.Fuzz(func(t *testing.T, steps []byte) {
+		late, events := NewLate(), make(map[byte]int64)
+		for _, step := range steps {
+			n := step & 0x7f
+			key := extract.Key{Type: extract.Domain, Value: fmt.Sprint(n)}
+			if step < 0x80 {
+				late.Pass(key, Place{Line: int64(n)}, "")
+				events[n]++
+				continue
+			}
+			got, ok := late.take(key)
+			if want, known := events[n]; ok != known || got.Events != want || ok && got.First.Line != int64(n) {
+				t.Fatalf("%d: got %+v, %v, want %d events", n, got, ok, want)
+			}
+			delete(events, n)
+		}
+		if len(late.passed.keys()) != len(events) || late.passed.meetings != len(events) {
+			t.Fatalf("%d keys, %d meetings, want %d", len(late.passed.keys()), late.passed.meetings, len(events))
+		}
+	})
+}
+
+func BenchmarkPass(b *testing.B) {
+	keys := make([]extract.Key, 4*maxPassed)
+	for i := range keys {
+		keys[i] = extract.Key{Type: extract.IP, Value: fmt.Sprintf("93.%d.%d.%d", i>>16, i>>8&255, i&255)}
+	}
+	late, i := NewLate(), 0
+	b.ReportAllocs()
+	for b.Loop() { // each is new
+		if key := keys[i%len(keys)]; !late.Again(key) {
+			late.Pass(key, Place{}, "")
+		}
+		i++
 	}
 }
 
@@ -237,7 +311,7 @@ func TestLateRemembersWhatWaits(t *testing.T) {
 		if tally.Unknown.Load() != lines || stats.Waiting+int(stats.Evicted) != lines {
 			t.Errorf("%d unknown, %d wait, %d evicted of %d", tally.Unknown.Load(), stats.Waiting, stats.Evicted, lines)
 		}
-		if n := late.passed.Len(); n < stats.Waiting || n > lines*3/4 {
+		if n := len(late.passed.known); n < stats.Waiting || n > lines*3/4 {
 			t.Errorf("%d of %d are remembered, %d wait", n, lines, stats.Waiting)
 		}
 	})

@@ -32,16 +32,14 @@ var timeForms = []struct {
 // LineTime returns the time that a line states, in zone, which may be nil for UTC, unless it names another. now tells the year of lines that state
 // none. ok is false when the line states no time in one of the usual forms.
 func LineTime(line []byte, now time.Time, zone *time.Location) (t time.Time, ok bool) {
+	return lineTime(line, now, zone, new(minute))
+}
+
+func lineTime(line []byte, now time.Time, zone *time.Location, last *minute) (t time.Time, ok bool) {
 	if zone == nil {
 		zone = time.UTC
 	}
-	head := line[:min(len(line), timeWithin)]
-	for _, name := range timeNames {
-		if i := bytes.Index(line, name); i >= 0 && line[0] == '{' {
-			head = line[i+len(name) : min(len(line), i+len(name)+timeWithin)]
-			break
-		}
-	}
+	head := timeHead(line)
 	for _, form := range timeForms {
 		for from := 0; from < len(head); {
 			i := bytes.IndexByte(head[from:], form.mark)
@@ -50,7 +48,7 @@ func LineTime(line []byte, now time.Time, zone *time.Location) (t time.Time, ok 
 			}
 			from += i + 1
 			if start := from - 1 - form.before; start >= 0 {
-				if t, ok = parseTime(form.layout, form.zone, head[start:], zone); ok {
+				if t, ok = parseTime(form.layout, form.zone, head[start:], zone, last); ok {
 					return inYear(t, now), true
 				}
 			}
@@ -59,8 +57,39 @@ func LineTime(line []byte, now time.Time, zone *time.Location) (t time.Time, ok 
 	return epoch(head)
 }
 
+// A lineClock is the time of the line at hand, which is read but once: until read is false again.
+type lineClock struct {
+	when         time.Time
+	read, stated bool
+	last         minute
+}
+
+// at returns the time that line states, or else now; see [LineTime].
+func (c *lineClock) at(line []byte, now time.Time, zone *time.Location) (when time.Time, stated bool) {
+	if !c.read {
+		c.read = true
+		if c.when, c.stated = lineTime(line, now, zone, &c.last); !c.stated {
+			c.when = now
+		}
+	}
+	return c.when, c.stated
+}
+
+// timeHead returns the part of a line in which its time is looked for.
+func timeHead(line []byte) []byte {
+	if bytes.HasPrefix(line, []byte("{")) {
+		for _, name := range timeNames {
+			if _, value, found := bytes.Cut(line, name); found {
+				line = value
+				break
+			}
+		}
+	}
+	return line[:min(len(line), timeWithin)]
+}
+
 // parseTime reads a time that text begins with. A fraction of a second may follow the seconds, in front of a zone.
-func parseTime(layout, zone string, text []byte, in *time.Location) (t time.Time, ok bool) {
+func parseTime(layout, zone string, text []byte, in *time.Location, last *minute) (t time.Time, ok bool) {
 	if !shaped(layout, text) { // before time.Parse, whose errors cost more than its times
 		return t, false
 	}
@@ -78,8 +107,37 @@ func parseTime(layout, zone string, text []byte, in *time.Location) (t time.Time
 	default:
 		end += len(zone)
 	}
+	to := len(layout) - len("05")
+	if t, ok = last.second(text[:to], text[to:len(layout)], text[len(layout):end]); ok {
+		return t, true
+	}
 	t, err := time.ParseInLocation(layout+zone, string(text[:end]), in)
-	return t, err == nil
+	if err != nil {
+		return t, false
+	}
+	last.set(t, text[:to], text[len(layout):end])
+	return t, true
+}
+
+// A minute is the last that was read in one zone: lines that follow one another mostly state the same one, so that only the
+// second is left to read.
+type minute struct {
+	before, behind []byte // the second, a fraction of it included
+	start          time.Time
+}
+
+func (m *minute) set(t time.Time, before, behind []byte) {
+	m.before, m.behind = append(m.before[:0], before...), append(m.behind[:0], behind...)
+	m.start = t.Add(-time.Duration(t.Second()) * time.Second)
+}
+
+// second returns the time of two digits with that before and behind them; ok is false when it has to be parsed.
+func (m *minute) second(before, digits, behind []byte) (t time.Time, ok bool) {
+	n := 10*int(digits[0]-'0') + int(digits[1]-'0')
+	if n > 59 || !bytes.Equal(before, m.before) || !bytes.Equal(behind, m.behind) {
+		return t, false
+	}
+	return m.start.Add(time.Duration(n) * time.Second), true
 }
 
 // shaped reports whether text begins with digits and signs where layout has them.

@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"bytes"
 	"testing"
 	"time"
 )
@@ -37,12 +38,52 @@ func TestLineTime(t *testing.T) {
 	}
 }
 
+// Lines of the same minute are read as any others are.
+func TestLineClock(t *testing.T) {
+	now := time.Date(2026, 3, 5, 12, 0, 0, 0, time.UTC)
+	var clock lineClock
+	for _, line := range []string{
+		`h - - [14/Oct/2022:09:55:53 +0200] "GET /"`, `h - - [14/Oct/2022:09:55:59 +0200] "GET /"`, `h - - [14/Oct/2022:09:55:60 +0200] "GET /"`,
+		`h - - [14/Oct/2022:09:55:00 +0100] "GET /"`, `h - - [14/Oct/2022:09:56:00 +0100] "GET /"`, "no time at all",
+		"Mar  4 09:15:22 h x", "Mar  4 09:15:07 h x", "Dec  4 09:15:22 h x", "Dec  4 09:15:23 h x",
+		"2026-03-04T09:15:22.481Z h", "2026-03-04T09:15:23.481Z h", "2026-03-04T09:15:23.482Z h", "2026-03-04T09:15:23 h",
+		"2026-03-04T09:15:24,5 h", "2026-03-04T09:15:25 h", "2026-03-04 09:15:25 h", "2026-03-04T09:15:2x h", "",
+	} {
+		clock.read = false
+		got, stated := clock.at([]byte(line), now, nil)
+		want, ok := LineTime([]byte(line), now, nil)
+		if !ok {
+			want = now
+		}
+		if stated != ok || !got.Equal(want) {
+			t.Errorf("%q: got %v, %v, want %v, %v", line, got, stated, want, ok)
+		}
+	}
+}
+
+func TestAppendTime(t *testing.T) {
+	for _, when := range []time.Time{
+		{}, time.Unix(1e9, 999_999_999), time.Unix(1e9, 7_000_000).In(time.FixedZone("", 5400)), time.Date(12345, 1, 2, 3, 4, 5, 60e6, time.UTC),
+	} {
+		if got, want := string(appendTime(nil, when)), when.UTC().Format("2006-01-02T15:04:05.000Z"); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 func FuzzLineTime(f *testing.F) {
 	f.Add([]byte("Mar  4 09:15:22 host")) // no year
 	f.Add([]byte(`{"@timestamp":"`))      // the value is cut off
 	f.Fuzz(func(t *testing.T, line []byte) {
-		if got, ok := LineTime(line, time.Unix(1e9, 0), nil); ok && got.IsZero() {
+		now := time.Unix(1e9, 0)
+		got, ok := LineTime(line, now, nil)
+		if ok && got.IsZero() {
 			t.Errorf("the zero time for %q", line)
+		}
+		var last minute
+		lineTime(bytes.ReplaceAll(line, []byte("1"), []byte("2")), now, nil, &last) // perhaps of the same minute
+		if again, stated := lineTime(line, now, nil, &last); stated != ok || !again.Equal(got) {
+			t.Errorf("%q: got %v, %v behind another line, %v, %v alone", line, again, stated, got, ok)
 		}
 	})
 }

@@ -14,14 +14,6 @@ type Place struct {
 	Line int64
 }
 
-// stated returns p at the time that line states, if it does.
-func (p Place) stated(line []byte, zone *time.Location) Place {
-	if t, ok := LineTime(line, p.Time, zone); ok {
-		p.Time = t
-	}
-	return p
-}
-
 // hostFields are the fields of JSON events that name who met an indicator, the most telling first: ECS, then Zeek's
 // originator. What an indicator came to stands last.
 var hostFields = [][]string{{"host", "name"}, {"host", "hostname"}, {"source", "ip"}, {"client", "ip"},
@@ -68,14 +60,21 @@ func eventHost(line []byte, met string, parser *fastjson.Parser) string {
 
 // syslogHost returns the host behind the time of a syslog line: RFC 3164, RFC 5424, or an ISO time in front.
 func syslogHost(line []byte) string {
-	fields := bytes.Fields(line[:min(len(line), 160)])
 	const bsd = 3 // Mar  4 09:15:22 host
-	switch {
-	case len(fields) > bsd && len(fields[0]) == 3 && len(fields[2]) == len("09:15:22") && fields[2][2] == ':':
+	var fields [bsd + 1][]byte
+	n := 0
+	for field := range bytes.FieldsSeq(line[:min(len(line), 160)]) {
+		fields[n] = field
+		if n++; n == len(fields) {
+			break
+		}
+	}
+	switch first := fields[0]; {
+	case n > bsd && len(first) == 3 && len(fields[2]) == len("09:15:22") && fields[2][2] == ':':
 		return string(fields[bsd])
-	case len(fields) > 2 && len(fields[0]) > 2 && fields[0][0] == '<' && fields[0][len(fields[0])-1] == '1':
+	case n > 2 && len(first) > 2 && first[0] == '<' && first[len(first)-1] == '1':
 		return string(fields[2])
-	case len(fields) > 1 && len(fields[0]) > len("2006-01-02T15:04:05") && fields[0][len("2006-01-02")] == 'T':
+	case n > 1 && len(first) > len("2006-01-02T15:04:05") && first[len("2006-01-02")] == 'T':
 		return string(fields[1])
 	}
 	return ""

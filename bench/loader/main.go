@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,7 +20,7 @@ import (
 
 func main() {
 	url := flag.String("url", "", "`URL` of the node to post to")
-	inFlight := flag.Int("in-flight", 2, "requests at a time")
+	inFlight := flag.Int("in-flight", 4, "requests at a time; iocpipe has at most 4")
 	record := flag.String("record", "", "`FOLDER` to record bodies to, instead of posting them; - keeps nothing and says yes to all")
 	listen := flag.String("listen", "127.0.0.1:0", "`ADDRESS` to record at")
 	address := flag.String("address", "", "`FILE` that is told the URL to record at")
@@ -89,9 +90,12 @@ func postOne(url string, body []byte) error {
 	return nil
 }
 
-// yes is the result of one item, as long as that of a server.
-const yes = `{"create":{"_index":"bench","_id":"vbQkUJ0BhM2u9Zb0VqX3","_version":1,"result":"created",` +
-	`"_shards":{"total":1,"successful":1,"failed":0},"_seq_no":1234567,"_primary_term":1,"status":201}},`
+// yes is the result of one item, as a server writes it, and yesAlone without what filter_path leaves out.
+const (
+	yes = `{"create":{"_index":"bench","_id":"vbQkUJ0BhM2u9Zb0VqX3","_version":1,"result":"created",` +
+		`"_shards":{"total":1,"successful":1,"failed":0},"_seq_no":1234567,"_primary_term":1,"status":201}},`
+	yesAlone = `{"create":{"_index":"bench","status":201}},`
+)
 
 // serve keeps the bodies of bulk requests in a folder, unless that is -, and answers that all was indexed.
 func serve(listen, address, folder string) error {
@@ -117,6 +121,12 @@ func serve(listen, address, folder string) error {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		fmt.Fprintf(w, `{"errors":false,"items":[%s]}`, strings.TrimSuffix(strings.Repeat(yes, items), ","))
+		item := yes
+		if r.URL.Query().Has("filter_path") {
+			item = yesAlone
+		}
+		answer := `{"errors":false,"items":[` + strings.TrimSuffix(strings.Repeat(item, items), ",") + "]}"
+		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+		io.WriteString(w, answer)
 	}))
 }

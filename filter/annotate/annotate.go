@@ -52,7 +52,7 @@ type Annotator struct {
 	text    []byte   // what the edits put in
 	items   []member // elements of the list at hand
 	sum     summary
-	stamp   []byte // the time of this annotation
+	stamp   []byte // the time of this annotation; see now
 	changed bool   // an own entry was replaced or added
 	reader  entryReader
 

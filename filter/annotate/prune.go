@@ -13,8 +13,7 @@ func (a *Annotator) Prune(dst, event []byte, known func(extract.Key) bool) []byt
 	if !a.doc.parse(event) {
 		return append(dst, event...)
 	}
-	a.edits, a.text, a.changed = a.edits[:0], a.text[:0], false
-	a.stamp = a.Now().UTC().AppendFormat(a.stamp[:0], timeLayout)
+	a.edits, a.text, a.stamp, a.changed = a.edits[:0], a.text[:0], a.stamp[:0], false
 	a.sum.reset()
 	l := a.list(threatFields, "enrichments")
 	pruned := a.pruneEntries(known)

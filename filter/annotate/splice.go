@@ -33,16 +33,15 @@ type edit struct{ at, text span }
 // AppendJSON takes time linear in event but for the sorting of hits.
 func (a *Annotator) AppendJSON(dst, event []byte, hits []Hit) (out []byte, ok bool) {
 	a.choose(event, hits, true)
-	return a.splice(dst, event)
-}
-
-// splice annotates event with a.picks, whose hits may be of another line.
-func (a *Annotator) splice(dst, event []byte) (out []byte, ok bool) {
 	if !a.doc.parse(event) {
 		return append(dst, event...), false
 	}
-	a.edits, a.text, a.changed = a.edits[:0], a.text[:0], false
-	a.stamp = a.Now().UTC().AppendFormat(a.stamp[:0], timeLayout)
+	return a.splice(dst), true
+}
+
+// splice appends a.doc annotated with a.picks, whose hits may be of another line.
+func (a *Annotator) splice(dst []byte) []byte {
+	a.edits, a.text, a.stamp, a.changed = a.edits[:0], a.text[:0], a.stamp[:0], false
 	a.sum.reset()
 	lists := [...]list{a.mergeRelated("ip"), a.mergeRelated("hosts"), a.mergeRelated("hash"), a.mergeEntries()}
 	summary := a.mergeSummary()
@@ -60,7 +59,15 @@ func (a *Annotator) splice(dst, event []byte) (out []byte, ok bool) {
 		}
 		a.closeFamily(f)
 	}
-	return a.apply(dst), true
+	return a.apply(dst)
+}
+
+// now returns the time of the annotation at hand, as it is written. Most events have nothing to write it to.
+func (a *Annotator) now() []byte {
+	if len(a.stamp) == 0 {
+		a.stamp = a.Now().UTC().AppendFormat(a.stamp, timeLayout)
+	}
+	return a.stamp
 }
 
 // apply appends the event with the edits made.
@@ -207,7 +214,7 @@ func (a *Annotator) mergeEntries() list {
 			a.changed = true
 			a.countPick(p)
 			a.text = append(a.text, ',')
-			a.text = a.appendEntry(a.text, p, a.stamp)
+			a.text = a.appendEntry(a.text, p, a.now())
 		}
 	}
 	l.added.end = len(a.text)
@@ -237,7 +244,7 @@ func (a *Annotator) mergeEntry(value span) {
 	}
 	p.done = true
 	a.countPick(p)
-	occurred := a.stamp
+	occurred := a.now()
 	if isTime(own.occurred) {
 		occurred = own.occurred
 	}

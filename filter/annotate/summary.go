@@ -13,7 +13,7 @@ type summaryText [len(summaryNames)]span
 func (a *Annotator) renderSummary() (texts summaryText) {
 	for i := range summaryNames {
 		from := len(a.text)
-		a.text = a.sum.appendValue(a.text, i, a.stamp)
+		a.text = a.sum.appendValue(a.text, i, a.now())
 		texts[i] = span{from, len(a.text)}
 	}
 	return texts

@@ -52,6 +52,22 @@ func TestWrappedIsAnnotatedOnce(t *testing.T) {
 	}
 }
 
+// A wrapped line is annotated as the event is that it is wrapped in, which need not be read for it.
+func TestWrappedIsAnnotatedLikeAnEvent(t *testing.T) {
+	const head = `"@timestamp":"2026-11-01T01:00:00.000Z","host":{"name":"h"},`
+	for _, line := range formsOf(t) {
+		a, hits := atNoon(), find(line)
+		got := a.AppendWrapped(nil, []byte(head), line, hits)
+		a.choose(line, hits, false)
+		if !a.doc.parse(appendBare(nil, []byte(head), line)) {
+			t.Fatalf("%q is no event", line)
+		}
+		if want := a.splice(nil); !bytes.Equal(got, want) {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
 func TestWrapper(t *testing.T) {
 	f := func(line, want string) {
 		t.Helper()

@@ -8,15 +8,19 @@ import (
 // AppendWrapped appends a text line, given without its line ending, as a JSON event: {"message":…}, annotated as
 // [Annotator.AppendJSON] does when there are hits, whose offsets are the line's. In a line that is not UTF-8 each bad
 // byte becomes \xNN and each backslash is doubled, and iocpipe.escaped is true. The event begins with the members of
-// head, each followed by a comma, which may be none.
+// head, each followed by a comma, which may be none; they are not threat, related and iocpipe.
 func (a *Annotator) AppendWrapped(dst, head, line []byte, hits []Hit) []byte {
 	a.choose(line, hits, false)
 	if len(a.picks) == 0 {
 		return appendBare(dst, head, line)
 	}
 	a.wrapped = appendBare(a.wrapped[:0], head, line)
-	dst, _ = a.splice(dst, a.wrapped)
-	return dst
+	if bytes.HasSuffix(a.wrapped, []byte(bareEndEscaped)) { // seldom
+		a.doc.parse(a.wrapped) // cannot fail
+	} else {
+		a.doc.wrap(a.wrapped)
+	}
+	return a.splice(dst)
 }
 
 // appendBare appends line as an event without annotation.

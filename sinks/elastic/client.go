@@ -179,7 +179,7 @@ var ErrMalformed = errors.New("malformed answer")
 
 // Do sends one request and reads its answer. The path begins with a slash and is escaped; the body, which may be nil, is JSON,
 // or NDJSON when it ends in a line feed. A refused secret or certificate is read again from its file and, if it has changed,
-// tried again once; nothing else is repeated. The error is one of the network, of the context, [ErrUnknownServer], or
+// tried again once; nothing else is repeated. The body is not read any more when Do has returned. The error is one of the network, of the context, [ErrUnknownServer], or
 // [ErrMalformed]; a status of failure is none.
 func (c *Client) Do(ctx context.Context, method, path string, query url.Values, body []byte) (*Response, error) {
 	if _, _, err := c.Flavor(ctx); err != nil {
@@ -221,7 +221,7 @@ func (c *Client) once(ctx context.Context, send perform, method, path string, qu
 		return nil, because(ctx, err)
 	}
 	defer func() { _ = res.Body.Close() }() // it was read, or its error was met
-	data, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	data, err := readAnswer(res)
 	if err != nil {
 		return nil, because(ctx, fmt.Errorf("answer cut off: %w", err))
 	}
@@ -234,6 +234,16 @@ func (c *Client) once(ctx context.Context, send perform, method, path string, qu
 		}
 	}
 	return &Response{res.StatusCode, res.Header, data}, nil
+}
+
+// readAnswer reads the body of an answer, and of one over maxAnswer one byte more than that. It makes room at once for what the
+// server announces, as far as that is the size of usual answers.
+func readAnswer(res *http.Response) ([]byte, error) {
+	const usual = 1 << 20
+	var b bytes.Buffer
+	b.Grow(int(min(max(res.ContentLength, 0), usual)) + bytes.MinRead)
+	_, err := b.ReadFrom(io.LimitReader(res.Body, maxAnswer+1))
+	return b.Bytes(), err
 }
 
 // notElasticsearch is how the client's own error, which has no name, tells of a server without the product header.
@@ -259,6 +269,8 @@ func (c *Client) request(ctx context.Context, method, path string, query url.Val
 	packed := len(body) >= minPacked && !c.config.NoGzip
 	if packed {
 		body = pack(body)
+	} else {
+		body = bytes.Clone(body) // as of pack: the transport may still send it when the answer is there already
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
