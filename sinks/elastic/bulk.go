@@ -510,7 +510,7 @@ func (b *Bulk) settle(items []*item, results []result) (left []*item, trouble, e
 			refused = append(refused, it)
 			errs = append(errs, r.Error)
 		case floodedFate:
-			left, trouble = append(left, it), &flooded{r.Error}
+			left, trouble = append(left, it), &r.Error
 		default:
 			left = append(left, it)
 			if trouble == nil {

@@ -102,6 +102,12 @@ var faults = []fault{
 		}
 		return 0, ""
 	}},
+	{name: "disk over the high watermark, no new index", retried: true, item: func(_ string, tries int) (int, string) {
+		if tries <= 3 {
+			return 403, errorMember("index_create_block_exception", "blocked by: [FORBIDDEN/10/cluster create-index blocked (api)];")
+		}
+		return 0, ""
+	}},
 	{name: "fewer items than sent", retried: true, duplicates: true, request: func(n int, w http.ResponseWriter, _ *http.Request, apply func() []byte) bool {
 		if n%3 != 1 {
 			return false
