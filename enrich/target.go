@@ -89,7 +89,26 @@ func (j *Job) resolve(ctx context.Context) ([]*Target, error) {
 		return nil, fmt.Errorf("index %s: there is none", j.Index)
 	}
 	slices.SortFunc(targets, func(a, b *Target) int { return strings.Compare(a.Index, b.Index) })
+	j.tellMerged(ctx, targets)
 	return targets, nil
+}
+
+// tellMerged says which indices were force-merged, as those that are not written to any more often are: their large segments
+// take up what is updated in them until they are merged again, which may be never. The commit of a shard tells.
+func (j *Job) tellMerged(ctx context.Context, targets []*Target) {
+	query := url.Values{"level": {"shards"}, "expand_wildcards": {"open"}, "forbid_closed_indices": {"false"},
+		"filter_path": {"indices.*.shards.*.commit.user_data.force_merge_uuid"}}
+	body, err := j.server.do(ctx, http.MethodGet, "/"+escapeList(j.Index)+"/_stats/docs", query, nil)
+	if err != nil {
+		return // it needs a right of its own (monitor)
+	}
+	var merged struct{ Indices map[string]json.RawMessage }
+	_ = json.Unmarshal(body, &merged) // what is none names none
+	for _, t := range targets {
+		if _, ok := merged.Indices[t.Index]; ok && t.Refused == "" && !t.empty {
+			j.notef("%s: it was force-merged: what is updated in it takes more disk until it is merged again (POST /%s/_forcemerge)", t.Index, t.Index)
+		}
+	}
 }
 
 // escapeList escapes names for a path, but for the commas between them.

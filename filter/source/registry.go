@@ -222,27 +222,11 @@ func (r *Registry) save() error {
 	if err := e.Encode(r.kept); err != nil {
 		return err
 	}
-	if err := replaceFile(r.path, b.Bytes()); err != nil {
+	if err := sharedfile.Replace(r.path, b.Bytes(), 0o600); err != nil {
 		return err
 	}
 	r.dirty, r.saved = false, time.Now()
 	return nil
-}
-
-// replaceFile replaces the file at path as a whole.
-func replaceFile(path string, data []byte) error {
-	draft, err := sharedfile.Create(path, 0o600)
-	if err != nil {
-		return err
-	}
-	defer draft.Discard()
-	if _, err := draft.Write(data); err != nil {
-		return err
-	}
-	if err := draft.Finish(); err != nil {
-		return err
-	}
-	return draft.Publish()
 }
 
 // Close writes what has changed, and lets others open the registry.
