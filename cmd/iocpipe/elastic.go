@@ -294,7 +294,10 @@ func (o *elasticOutput) Reached(at filter.Position) {
 	}
 }
 
-func (o *elasticOutput) passOn(reached func(filter.Position)) { o.reached = reached }
+// Reaching has nothing to tell: what is sent again is there already.
+func (o *elasticOutput) Reaching(filter.Position) {}
+
+func (o *elasticOutput) passOn(to *following) { o.reached = to.Reached }
 
 // info is that of the dead letters, which a pattern of inputs may match.
 func (o *elasticOutput) info() fs.FileInfo {

@@ -140,7 +140,7 @@ func TestEnrichIndexKilled(t *testing.T) {
 	onStoreNodes(t, func(t *testing.T, n *storeNode) {
 		const documents = 6000
 		n.loadFlows(documents)
-		args := []string{"enrich-index", "--es-url", n.url, "--index", n.index, "--intel", list(t, "203.0.113.7"), "--state", t.TempDir(), "--throttle", "700", "--checkpoint-every", "500"}
+		args := []string{"enrich-index", "--es-url", n.url, "--index", n.index, "--intel", list(t, "203.0.113.7"), "--state", t.TempDir(), "--throttle", "300", "--checkpoint-every", "500"}
 		killed, resumed := 0, false
 		for ; ; killed++ {
 			p := start(t, args...)

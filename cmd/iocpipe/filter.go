@@ -269,12 +269,16 @@ func (s *session) input(files []string) (filter.Source, error) {
 		inputs.Written = s.out.info()
 		return inputs, nil
 	}
-	tail, err := s.filterFlags.tail.open(files, stateDir(s.sources.state), s.destinationName(), s.out, s.stream)
+	to := ""
+	if s.lines != nil && s.to != "-" {
+		to = s.to
+	}
+	tail, err := s.filterFlags.tail.open(files, stateDir(s.sources.state), s.destinationName(), to, s.out, s.stream)
 	if err != nil {
 		return nil, err
 	}
 	s.tail = tail
-	s.out.passOn(tail.Reached)
+	s.out.passOn(tail)
 	return tail, nil
 }
 
