@@ -49,6 +49,11 @@ type settings struct {
 	Store  struct {
 		Type string `json:"type"`
 	} `json:"store"`
+	Mapping struct {
+		Source struct {
+			Mode string `json:"mode"`
+		} `json:"source"`
+	} `json:"mapping"`
 	Blocks struct {
 		Write    string `json:"write"`
 		ReadOnly string `json:"read_only"`
@@ -124,7 +129,7 @@ func (j *Job) newTarget(name string, m mapping, s settings) *Target {
 			j.notef("%s: threat.enrichments is mapped as %s, not nested, which cannot be changed: only iocpipe.* and related.* are written", name, kind)
 		}
 	}
-	if t.Refused == "" && (s.Mode == "logsdb" || m.isSynthetic()) {
+	if t.Refused == "" && s.isSynthetic(m) {
 		j.notef("%s: its _source is made up from its fields: arrays of an updated document may come back in another order, or without doubles", name)
 	}
 	t.fields, t.scanned = m.lookedInto(&j.Options)
@@ -133,6 +138,14 @@ func (j *Job) newTarget(name string, m mapping, s settings) *Target {
 	}
 	t.empty = len(t.fields) == 0 && !t.scanned
 	return t
+}
+
+// isSynthetic reports whether documents are made up from their fields when they are read.
+func (s settings) isSynthetic(m mapping) bool {
+	if s.Mapping.Source.Mode != "" {
+		return s.Mapping.Source.Mode == "synthetic"
+	}
+	return m.Source.Mode == "synthetic" || s.Mode == "logsdb"
 }
 
 // longEnough is how long values may be, in characters, of which a field holds all for sure. Elasticsearch tells when it has

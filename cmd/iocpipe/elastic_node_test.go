@@ -4,6 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -285,6 +290,58 @@ func TestElasticRollover(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestElasticOtherMapping writes to indices that map threat.enrichments as something that refuses entries, as a user who may not look at
+// the mapping, and as one who may, while it changes: events get the summary, and none is a dead letter.
+func TestElasticOtherMapping(t *testing.T) {
+	lines := strings.Repeat("from 198.51.100.42\nfrom 10.0.0.1\n", 20)
+	for name, mapping := range map[string]string{
+		"text":   `{"threat":{"properties":{"enrichments":{"type":"text"}}}}`,
+		"long":   `{"threat":{"properties":{"enrichments":{"type":"long"}}}}`,
+		"threat": `{"threat":{"type":"keyword"}}`,
+		"inside": `{"threat":{"properties":{"enrichments":{"type":"nested","properties":{"indicator":{"properties":{"name":{"type":"date"}}}}}}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			onNodes(t, func(t *testing.T, kind elastictest.Kind, url, index string) {
+				for _, may := range []bool{true, false} {
+					elastictest.Call(t, "DELETE", url+"/"+index, "")
+					elastictest.Must(t, "PUT", url+"/"+index, `{"mappings":{"properties":`+mapping+`}}`)
+					_, stderr := iocpipe(t, 0, lines, toNode(onlyBulk(t, url, may), index, "--state", "none", "--dead-letter", filepath.Join(t.TempDir(), "letters"))...)
+					stored := elastictest.Documents(t, url, index)
+					summaries := 0
+					for _, d := range stored {
+						if elastictest.At(d.Source, "iocpipe", "verdict") == "malicious" {
+							summaries++
+						}
+					}
+					if len(stored) != 40 || summaries != 20 || strings.Count(stderr, "threat.enrichments") == 0 || strings.Count(stderr, "\n") > 2 {
+						t.Errorf("may look %t: %d documents, %d of them with a verdict; it says %s", may, len(stored), summaries, stderr)
+					}
+				}
+			})
+		})
+	}
+}
+
+// onlyBulk returns the URL of a server that passes to a node what one may do who may write documents, and no more unless
+// may says so.
+func onlyBulk(t *testing.T, node string, may bool) string {
+	to, err := url.Parse(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass := httputil.NewSingleHostReverseProxy(to)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if may || r.URL.Path == "/_bulk" || r.URL.Path == "/" {
+			pass.ServeHTTP(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"error":{"type":"security_exception","reason":"no permissions for [indices:admin/get]"},"status":403}`)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
 }
 
 // TestElasticUnfit writes to what events must not, or cannot, be written to: all lines are kept, with the reason.

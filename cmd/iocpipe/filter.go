@@ -310,7 +310,7 @@ func (s *session) newAnnotation() *filter.Annotation {
 // tellHidden says, once, that --allow hides something malicious, and what; the balance counts all.
 func (s *session) tellHidden(key extract.Key, f intel.Finding) {
 	s.hides.Do(func() {
-		s.stream.note("--allow hides %s, which %s calls malicious; what else it hides is counted", annotate.Safe(key.Value), annotate.Safe(f.Source))
+		s.stream.say("--allow hides %s, which %s calls malicious; what else it hides is counted", key.Value, f.Source)
 	})
 }
 
@@ -429,7 +429,7 @@ func (s *stream) health(h lookup.Health) {
 		return
 	}
 	s.mended(h.Source)
-	s.note("source %s answers again", h.Source)
+	s.say("source %s answers again", h.Source)
 }
 
 // reason is what err says beside the source's name, which is its host unless the configuration gave it another.

@@ -69,11 +69,62 @@ func (c *Client) inspect(ctx context.Context, name string, body []byte) (m Mappi
 			"drops the others: write to another index", nil
 	}
 	m, note, err = c.extend(ctx, name, index.Get("mappings"))
-	if enabled := index.Get("mappings", "_source", "enabled"); err == nil && enabled != nil && enabled.Type() == fastjson.TypeFalse {
-		note = strings.TrimPrefix(note+fmt.Sprintf("; index %s: it keeps no _source: events can be searched there, but neither be read "+
-			"again nor be updated when a verdict comes late", name), "; ")
+	if err != nil {
+		return m, note, err
 	}
-	return m, note, err
+	notes := []string{note, sourceNote(name, index)}
+	if m == Nested {
+		notes = append(notes, c.templateNote(ctx, name, index))
+	}
+	notes = slices.DeleteFunc(notes, func(n string) bool { return n == "" })
+	return m, strings.Join(notes, "; "), nil
+}
+
+// sourceNote says what an index keeps of documents, if that is not what they were.
+func sourceNote(name string, index *fastjson.Value) string {
+	enabled := index.Get("mappings", "_source", "enabled")
+	switch {
+	case enabled != nil && enabled.Type() == fastjson.TypeFalse:
+		return fmt.Sprintf("index %s: it keeps no _source: events can be searched there, but neither be read again nor be updated when "+
+			"a verdict comes late", name)
+	case isSynthetic(index):
+		return fmt.Sprintf("index %s: its _source is made up from its fields (logsdb): of events that are read again arrays may come in "+
+			"another order, or without doubles", name)
+	}
+	return ""
+}
+
+func isSynthetic(index *fastjson.Value) bool {
+	set := index.Get("settings", "index")
+	switch mode := string(set.GetStringBytes("mapping", "source", "mode")); {
+	case mode != "":
+		return mode == "synthetic"
+	case string(index.GetStringBytes("mappings", "_source", "mode")) == "synthetic":
+		return true
+	}
+	return string(set.GetStringBytes("mode")) == "logsdb"
+}
+
+// templateNote says when the index that comes after the next rollover of a data stream will lack the mapping.
+// Nothing is said where templates may not be read.
+func (c *Client) templateNote(ctx context.Context, name string, index *fastjson.Value) string {
+	stream := string(index.GetStringBytes("data_stream"))
+	if stream == "" {
+		return ""
+	}
+	answer, err := c.Do(ctx, http.MethodPost, "/_index_template/_simulate_index/"+url.PathEscape(stream), nil, nil)
+	if err != nil || answer.Err() != nil {
+		return ""
+	}
+	next, err := fastjson.ParseBytes(answer.Body)
+	if err != nil || !next.Exists("template") {
+		return ""
+	}
+	if kind, _ := enrichmentsType(next.Get("template", "mappings")); kind == "nested" {
+		return ""
+	}
+	return fmt.Sprintf("index %s: its template lacks threat.enrichments: after the next rollover events may get iocpipe.* alone; add the "+
+		"mapping of --es-print-templates to the template (of logs-* in Elasticsearch: to the component template logs@custom)", name)
 }
 
 // busy reports whether an answer may be another one in a while.
