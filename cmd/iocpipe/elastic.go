@@ -409,6 +409,11 @@ func (o *elasticOutput) look(index string) elastic.Mapping {
 				o.waits(nil)
 			}
 			o.tell(index, m, note)
+			if err == nil && (m == elastic.Nested || m == elastic.Flat) {
+				for _, remark := range o.client.Remarks(o.ctx, index) {
+					o.tell(index, m, remark)
+				}
+			}
 			o.indices.Store(index, m)
 			return m
 		}

@@ -68,16 +68,22 @@ func (c *Client) inspect(ctx context.Context, name string, body []byte) (m Mappi
 		return Unfit, "it is in time-series mode (index.mode), which keeps one of the events of the same time and dimensions and " +
 			"drops the others: write to another index", nil
 	}
-	m, note, err = c.extend(ctx, name, index.Get("mappings"))
-	if err != nil {
-		return m, note, err
+	return c.extend(ctx, name, index.Get("mappings"))
+}
+
+// Remarks returns what people should know of the index that is written to by a name, beside what [Client.Prepare] does about
+// it: nothing where it cannot be looked at.
+func (c *Client) Remarks(ctx context.Context, name string) []string {
+	answer, err := c.Do(ctx, http.MethodGet, "/"+url.PathEscape(name), nil, nil)
+	if err != nil || answer.Err() != nil {
+		return nil
 	}
-	notes := []string{note, sourceNote(name, index)}
-	if m == Nested {
-		notes = append(notes, c.templateNote(ctx, name, index))
+	index, why, err := c.writeIndex(ctx, name, answer.Body)
+	if err != nil || why != "" {
+		return nil
 	}
-	notes = slices.DeleteFunc(notes, func(n string) bool { return n == "" })
-	return m, strings.Join(notes, "; "), nil
+	remarks := []string{sourceNote(name, index), c.templateNote(ctx, name, index)}
+	return slices.DeleteFunc(remarks, func(r string) bool { return r == "" })
 }
 
 // sourceNote says what an index keeps of documents, if that is not what they were.
@@ -112,15 +118,12 @@ func (c *Client) templateNote(ctx context.Context, name string, index *fastjson.
 	if stream == "" {
 		return ""
 	}
-	answer, err := c.Do(ctx, http.MethodPost, "/_index_template/_simulate_index/"+url.PathEscape(stream), nil, nil)
-	if err != nil || answer.Err() != nil {
+	template := c.get(ctx, http.MethodGet, "/_data_stream/"+url.PathEscape(stream)).GetStringBytes("data_streams", "0", "template")
+	next := c.get(ctx, http.MethodPost, "/_index_template/_simulate/"+url.PathEscape(string(template))).Get("template")
+	if next == nil {
 		return ""
 	}
-	next, err := fastjson.ParseBytes(answer.Body)
-	if err != nil || !next.Exists("template") {
-		return ""
-	}
-	if kind, _ := enrichmentsType(next.Get("template", "mappings")); kind == "nested" {
+	if kind, _ := enrichmentsType(next.Get("mappings")); kind == "nested" {
 		return ""
 	}
 	return fmt.Sprintf("index %s: its template lacks threat.enrichments: after the next rollover events may get iocpipe.* alone; add the "+
@@ -196,6 +199,16 @@ func (c *Client) extend(ctx context.Context, name string, have *fastjson.Value) 
 		}
 		return Flat, fmt.Sprintf("index %s: threat.enrichments cannot be added to its mapping (%v): only iocpipe.* is written to it", name, e), nil
 	}
+}
+
+// get returns what a server answers to a request without a body; nil when that is no success.
+func (c *Client) get(ctx context.Context, method, path string) *fastjson.Value {
+	answer, err := c.Do(ctx, method, path, nil, nil)
+	if err != nil || answer.Err() != nil {
+		return nil
+	}
+	v, _ := fastjson.ParseBytes(answer.Body) // what is no JSON says nothing
+	return v
 }
 
 // writeIndex returns which of the indices behind a name is written to, or why none is.
