@@ -171,7 +171,7 @@ func (j *Job) updates(t *Target, hits []hit) (updates []*update, err error) {
 
 // reading returns what reads the documents of t that match a query.
 func (j *Job) reading(t *Target, query json.RawMessage) *reading {
-	return &reading{server: j.server, target: t, query: query, source: j.sourceFields(), flavor: j.flavor, size: firstPage}
+	return &reading{server: j.server, target: t, query: query, source: j.sourceFields(), flavor: j.flavor, size: firstPage, readers: j.MaxInFlight}
 }
 
 // narrowed returns the query of the job, for those documents only that can hold something known where that can be told.

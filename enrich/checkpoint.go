@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"iocpipe/sharedfile"
 )
 
 // ErrSettings says that a job cannot be resumed: it was begun with other settings.
@@ -95,18 +97,7 @@ func (c *checkpoint) save() error {
 	if err != nil { // numbers, strings and times always marshal
 		panic(err)
 	}
-	file, err := os.OpenFile(c.path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(append(data, '\n'))
-	if err == nil {
-		err = file.Sync()
-	}
-	if err = errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	return os.Rename(c.path+".new", c.path)
+	return sharedfile.Replace(c.path, append(data, '\n'), 0o600)
 }
 
 // finish forgets the checkpoint of a job that has come to its end.

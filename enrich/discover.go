@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"iocpipe/extract"
@@ -268,8 +269,11 @@ func (c *census) meet(key extract.Key, context extract.Context, documents int64)
 // scan reads the documents of t for what they hold.
 func (c *census) scan(ctx context.Context, t *Target) error {
 	r := c.job.reading(t, c.job.query(t))
+	var mu sync.Mutex
 	read := int64(0)
 	return r.each(ctx, func(hits []hit) error {
+		mu.Lock()
+		defer mu.Unlock()
 		for i := range hits {
 			c.meetDocument(hits[i].Source)
 		}

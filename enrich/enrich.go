@@ -77,7 +77,7 @@ type Options struct {
 	Prune bool // own entries go whose value nobody knows any more
 
 	PerSecond   float64       // documents written, at most; 0 for as many as the server takes
-	MaxInFlight int           // bulk requests at once, at most; 0 means DefaultMaxInFlight
+	MaxInFlight int           // bulk requests at once, at most, and shards that are read at once; 0 means DefaultMaxInFlight
 	Patience    time.Duration // how long a busy server is waited for; 0 means DefaultPatience
 
 	Window     int64  // documents between two checkpoints, about: whole hours of @timestamp, one at least; 0 means DefaultWindow

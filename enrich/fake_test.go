@@ -130,7 +130,7 @@ func (f *fake) answer(kind string, body []byte) *elastic.Response {
 		id := fmt.Sprint("pit", f.lastPIT)
 		f.pits[id] = true
 		return ok(`{"id":%q}`, id)
-	case "close", "_refresh":
+	case "close", "_refresh", "docs":
 		return ok(`{}`)
 	case "_search", "scroll":
 		return f.search(body)

@@ -144,7 +144,7 @@ func TestFaults(t *testing.T) {
 			began := time.Now()
 			f.item = func(string, int) (int, string) {
 				if time.Since(began) <= 2*time.Minute {
-					return 429, "cluster_block_exception: disk usage exceeded flood-stage watermark"
+					return 429, "cluster_block_exception: disk usage exceeded flood-stage watermark, index has read-only-allow-delete block"
 				}
 				return 0, ""
 			}

@@ -194,6 +194,22 @@ func TestRefusedOnNodes(t *testing.T) {
 	})
 }
 
+// An index that was force-merged is told of.
+func TestMergedOnNodes(t *testing.T) {
+	onNodes(t, func(t *testing.T, n *node) {
+		for _, suffix := range []string{"-fresh", "-merged"} {
+			n.load(n.index+suffix, `{"source":{"ip":"203.0.113.7"}}`)
+		}
+		n.must(http.MethodPost, "/"+n.index+"-merged/_forcemerge", url.Values{"max_num_segments": {"1"}}, "")
+		var notes []string
+		o := n.options(newFacts("203.0.113.7"))
+		o.Index, o.Note = n.index+"-*", func(s string) { notes = append(notes, s) }
+		if _, c := run(t, n, o); c.Updated != 2 || len(notes) != 1 || !strings.Contains(notes[0], "-merged: it was force-merged") {
+			t.Errorf("%+v; it says %q", c, notes)
+		}
+	})
+}
+
 // Documents of a data stream are updated in the backing index that holds them, also after a rollover; the query and the time
 // bound what is looked at.
 func TestDataStreamOnNodes(t *testing.T) {

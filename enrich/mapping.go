@@ -62,8 +62,6 @@ func (p property) mapsAll() bool {
 	return (p.Dynamic == nil || p.Dynamic == true || p.Dynamic == "true" || p.Dynamic == "strict") && (p.Enabled == nil || *p.Enabled)
 }
 
-func (m mapping) isSynthetic() bool { return m.Source.Mode == "synthetic" }
-
 // freeText are fields of long texts: most of their values occur once, so that counting them is dearer than reading them.
 var freeText = []string{"message", "event.original", "log.original", "error.message"}
 

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 
+	"golang.org/x/sync/errgroup"
+
 	"iocpipe/sinks/elastic"
 )
 
@@ -49,31 +51,34 @@ type page struct {
 // errContext says that the server has lost what it kept open for a reading.
 var errContext = errors.New("the server has lost the search context")
 
-// A reading reads all documents of an index that match a query: shard by shard at a point in time, in the order of their
-// sequence numbers. Within a shard these are unique, so no two documents share a place in the order; a tiebreaker over all
-// shards is something that not every server has, and @timestamp alone would lose documents between pages. What has no points in
-// time (Elasticsearch before 7.10, OpenSearch before 2.4) is read by scroll.
+// A reading reads all documents of an index that match a query: shard by shard, several at once, each at a point in time and
+// in the order of its sequence numbers. Within a shard these are unique, so no two documents share a place in the order; a
+// tiebreaker over all shards is something that not every server has, and @timestamp alone would lose documents between pages.
+// (It comes to the same as a slice for each shard, which needs such a tiebreaker where slices and shards are not the same.)
+// What has no points in time (Elasticsearch before 7.10, OpenSearch before 2.4) is read by scroll.
 type reading struct {
-	server server
-	target *Target
-	query  json.RawMessage
-	source any // the value of _source
-	flavor elastic.Flavor
-	size   int
+	server  server
+	target  *Target
+	query   json.RawMessage
+	source  any // the value of _source
+	flavor  elastic.Flavor
+	size    int
+	readers int // shards at once, at most
 }
 
-// each calls f with the documents, a page at a time.
+// each calls f with the documents, a page at a time, on several goroutines.
 func (r *reading) each(ctx context.Context, f func([]hit) error) error {
-	for shard := range r.target.shards {
-		err := r.shard(ctx, shard, f)
-		if status := statusOf(err); status == http.StatusNotFound && errors.Is(err, errOpen) || status == http.StatusMethodNotAllowed {
-			return r.scroll(ctx, f)
-		}
-		if err != nil {
-			return err
-		}
+	g, inside := errgroup.WithContext(ctx)
+	g.SetLimit(r.readers)
+	for number := range r.target.shards {
+		shard := *r
+		g.Go(func() error { return shard.shard(inside, number, f) })
 	}
-	return nil
+	err := g.Wait()
+	if status := statusOf(err); status == http.StatusNotFound && errors.Is(err, errOpen) || status == http.StatusMethodNotAllowed {
+		return r.scroll(ctx, f)
+	}
+	return err
 }
 
 // errOpen is joined to the error of a reading that could not begin.

@@ -49,6 +49,11 @@ type settings struct {
 	Store  struct {
 		Type string `json:"type"`
 	} `json:"store"`
+	Mapping struct {
+		Source struct {
+			Mode string `json:"mode"`
+		} `json:"source"`
+	} `json:"mapping"`
 	Blocks struct {
 		Write    string `json:"write"`
 		ReadOnly string `json:"read_only"`
@@ -89,7 +94,26 @@ func (j *Job) resolve(ctx context.Context) ([]*Target, error) {
 		return nil, fmt.Errorf("index %s: there is none", j.Index)
 	}
 	slices.SortFunc(targets, func(a, b *Target) int { return strings.Compare(a.Index, b.Index) })
+	j.tellMerged(ctx, targets)
 	return targets, nil
+}
+
+// tellMerged says which indices were force-merged, as those that are not written to any more often are: their large segments
+// take up what is updated in them until they are merged again, which may be never. The commit of a shard tells.
+func (j *Job) tellMerged(ctx context.Context, targets []*Target) {
+	query := url.Values{"level": {"shards"}, "expand_wildcards": {"open"}, "forbid_closed_indices": {"false"},
+		"filter_path": {"indices.*.shards.*.commit.user_data.force_merge_uuid"}}
+	body, err := j.server.do(ctx, http.MethodGet, "/"+escapeList(j.Index)+"/_stats/docs", query, nil)
+	if err != nil {
+		return // it needs a right of its own (monitor)
+	}
+	var merged struct{ Indices map[string]json.RawMessage }
+	_ = json.Unmarshal(body, &merged) // what is none names none
+	for _, t := range targets {
+		if _, ok := merged.Indices[t.Index]; ok && t.Refused == "" && !t.empty {
+			j.notef("%s: it was force-merged: what is updated in it takes more disk until it is merged again (POST /%s/_forcemerge)", t.Index, t.Index)
+		}
+	}
 }
 
 // escapeList escapes names for a path, but for the commas between them.
@@ -105,7 +129,7 @@ func (j *Job) newTarget(name string, m mapping, s settings) *Target {
 			j.notef("%s: threat.enrichments is mapped as %s, not nested, which cannot be changed: only iocpipe.* and related.* are written", name, kind)
 		}
 	}
-	if t.Refused == "" && (s.Mode == "logsdb" || m.isSynthetic()) {
+	if t.Refused == "" && s.isSynthetic(m) {
 		j.notef("%s: its _source is made up from its fields: arrays of an updated document may come back in another order, or without doubles", name)
 	}
 	t.fields, t.scanned = m.lookedInto(&j.Options)
@@ -114,6 +138,14 @@ func (j *Job) newTarget(name string, m mapping, s settings) *Target {
 	}
 	t.empty = len(t.fields) == 0 && !t.scanned
 	return t
+}
+
+// isSynthetic reports whether documents are made up from their fields when they are read.
+func (s settings) isSynthetic(m mapping) bool {
+	if s.Mapping.Source.Mode != "" {
+		return s.Mapping.Source.Mode == "synthetic"
+	}
+	return m.Source.Mode == "synthetic" || s.Mode == "logsdb"
 }
 
 // longEnough is how long values may be, in characters, of which a field holds all for sure. Elasticsearch tells when it has

@@ -231,17 +231,12 @@ func (d *delivery) pause(ctx context.Context, trouble error, after time.Duration
 		return fmt.Errorf("the server was waited for for %s: %w", d.job.Patience, trouble)
 	}
 	wait := cmp.Or(after, backoff(d.tries))
-	if isFlood(trouble) {
+	var answer *elastic.Error
+	if errors.As(trouble, &answer) && answer.Flooded() {
 		wait = floodPause
 	}
 	d.tries++
 	return sleep(ctx, wait)
-}
-
-func isFlood(err error) bool {
-	var e *elastic.Error
-	return errors.As(err, &e) && e.Type == "cluster_block_exception" &&
-		(strings.Contains(e.Reason, "read-only-allow-delete") || strings.Contains(e.Reason, "flood-stage"))
 }
 
 // appendTo appends the two lines of the bulk API.
@@ -351,7 +346,7 @@ func (d *delivery) settle(batch []*update, results []result) (left []*update, tr
 			left = append(left, u)
 		case r.Status == http.StatusNotFound:
 			d.count(func(c *Counts) { c.Gone++ })
-		case isFlood(e), isBusy(r.Status):
+		case e.Flooded(), isBusy(r.Status):
 			left, trouble = append(left, u), e
 		case e.Type == "cluster_block_exception":
 			return nil, &blockedError{*e}

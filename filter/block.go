@@ -50,6 +50,9 @@ func (b *Block) end() Position {
 // startsLine reports whether Data begins at the beginning of a line.
 func (b *Block) startsLine() bool { return !b.Long || b.First }
 
+// endsLine reports whether Data ends at the end of a line, or of the input.
+func (b *Block) endsLine() bool { return !b.Long || b.Last }
+
 // recycle forgets what b held, but for buffers of ordinary size.
 func (b *Block) recycle() {
 	*b = Block{buf: kept(b.buf), small: kept(b.small), spare: kept(b.spare), done: b.done}

@@ -3,6 +3,7 @@ package filter
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -31,17 +32,29 @@ type marks struct {
 	bytes.Buffer
 	at      []Position
 	written []int
-	left    int // writes until one fails; 0 for none
+	left    int      // writes until one fails; 0 for none
+	next    Position // that was foretold
+	leads   Position // to which the last write leads
+	told    int      // positions that were foretold
 }
 
 func (m *marks) Write(p []byte) (int, error) {
 	if m.left--; m.left == 0 {
 		return 0, errors.New("disk full")
 	}
+	m.leads, m.next = m.next, Position{}
 	return m.Buffer.Write(p)
 }
 
+func (m *marks) Reaching(at Position) { m.next = at }
+
 func (m *marks) Reached(at Position) {
+	if m.leads != at && m.leads != (Position{}) { // a long line may have ended before its end was seen
+		panic(fmt.Sprintf("%+v was reached, and %+v foretold", at, m.leads))
+	}
+	if m.leads == at {
+		m.told++
+	}
 	m.at, m.written = append(m.at, at), append(m.written, m.Len())
 }
 
@@ -63,6 +76,9 @@ func TestPositions(t *testing.T) {
 		}
 		if len(out.at) == 0 || out.at[len(out.at)-1].Offset != int64(len(in)) {
 			t.Fatalf("seed %d: the end was not reached: %v", seed, out.at)
+		}
+		if out.told == 0 {
+			t.Errorf("seed %d: no position was foretold", seed)
 		}
 		for i, at := range out.at {
 			if at.Name != "log" || at.ID != "1:2" || !bytes.Equal(out.Bytes()[out.written[i]:], in[at.Offset:]) {

@@ -69,6 +69,9 @@ func (e *PanicError) Error() string {
 
 // A Positioner is an output that is told how far the input has come.
 type Positioner interface {
+	// Reaching says that the next Write, before any other call, brings the output to at.
+	Reaching(at Position)
+
 	// Reached says that everything in front of at has been written, or was not to be: a source that is placed would
 	// go on there.
 	Reached(at Position)
@@ -89,6 +92,7 @@ func Run(ctx context.Context, src Source, w io.Writer, newWorker func() Worker, 
 		opts.Workers = runtime.GOMAXPROCS(0)
 	}
 	p := &pipeline{newWorker: newWorker, opts: opts, w: w}
+	p.output, _ = w.(Positioner)
 	p.reader = NewReader(src, opts.MaxLine, opts.Failed)
 
 	ended := make(chan struct{})
@@ -114,6 +118,7 @@ type pipeline struct {
 	newWorker func() Worker
 	opts      Options
 	w         io.Writer
+	output    Positioner // w, or nil when it is none
 	panics    atomic.Int64
 	plainMu   sync.Mutex // held while Options.Plain runs
 	stats     Stats      // Lines, Bytes and Long are feed's, LinesOut and BytesOut write's
@@ -206,7 +211,6 @@ func (p *pipeline) panicked(err *PanicError) {
 
 // write writes the blocks in their order. Pieces of long lines are handled here, where they come one after the other.
 func (p *pipeline) write(order <-chan *Block) error {
-	output, told := p.w.(Positioner)
 	for b := range order {
 		switch {
 		case !b.Long:
@@ -219,8 +223,8 @@ func (p *pipeline) write(order <-chan *Block) error {
 		if err := p.writeBlock(b); err != nil {
 			return err
 		}
-		if told && (!b.Long || b.Last) {
-			output.Reached(b.end())
+		if p.output != nil && b.endsLine() {
+			p.output.Reached(b.end())
 		}
 		p.reader.Release(b)
 	}
@@ -238,6 +242,9 @@ func (p *pipeline) writeBlock(b *Block) error {
 		if err := p.writeBytes(lineFeed, 1); err != nil {
 			return err
 		}
+	}
+	if p.output != nil && b.endsLine() {
+		p.output.Reaching(b.end())
 	}
 	return p.writeBytes(b.out, b.feeds)
 }

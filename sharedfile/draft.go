@@ -85,6 +85,22 @@ func (d *Draft) Discard() {
 	}
 }
 
+// Replace puts a file with these contents in the place of the one at path, as [Create], [Draft.Finish] and [Draft.Publish] do.
+func Replace(path string, data []byte, perm fs.FileMode) error {
+	draft, err := Create(path, perm)
+	if err != nil {
+		return err
+	}
+	defer draft.Discard()
+	if _, err := draft.Write(data); err != nil {
+		return err
+	}
+	if err := draft.Finish(); err != nil {
+		return err
+	}
+	return draft.Publish()
+}
+
 // Sweep removes the drafts of the file at path, which is no symbolic link, that killed processes have left. It is for who
 // holds a lock that all take who write the file.
 func Sweep(path string) {

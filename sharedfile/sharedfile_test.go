@@ -52,18 +52,7 @@ func TestDraft(t *testing.T) {
 	}
 	publish := func(content string) {
 		t.Helper()
-		d, err := Create(link, 0o600)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer d.Discard()
-		if _, err := d.WriteString(content); err != nil {
-			t.Fatal(err)
-		}
-		if err := d.Finish(); err != nil {
-			t.Fatal(err)
-		}
-		if err := d.Publish(); err != nil {
+		if err := Replace(link, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

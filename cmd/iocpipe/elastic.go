@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"iocpipe/filter"
+	"iocpipe/filter/annotate"
 	"iocpipe/sinks/elastic"
 )
 
@@ -246,12 +247,25 @@ func (o *elasticOutput) forgetAll() {
 // forget makes one be looked at again.
 func (o *elasticOutput) forget(index string) { o.indices.Delete(index) }
 
-// remap looks again at an index that refuses a document for a field of the annotation, and reports whether it takes them
-// now. A rollover may have brought a mapping that lacks them.
-func (o *elasticOutput) remap(index string, e elastic.Error) bool {
+// remap looks again at an index that refuses a document for a field of the annotation: a rollover may have brought a mapping
+// that lacks it, and then takes the document. Otherwise the document is sent once more with the summary of its annotation.
+func (o *elasticOutput) remap(index string, e elastic.Error, document []byte, time int) (as []byte, again bool) {
 	if !strings.Contains(e.Reason, "threat") && !strings.Contains(e.Reason, "iocpipe") && !strings.Contains(e.Reason, "related") {
-		return false
+		return nil, false
 	}
+	if time == 1 && o.lookOnce(index) == elastic.Nested {
+		return nil, true
+	}
+	as, again = annotate.New().Flatten(nil, document)
+	if again {
+		o.flatDocs.Add(1)
+		o.tellFlat(index, e)
+	}
+	return as, again
+}
+
+// lookOnce looks again at an index, once a minute at most.
+func (o *elasticOutput) lookOnce(index string) elastic.Mapping {
 	o.looking.Lock()
 	again := time.Since(o.remapped[index]) > time.Minute
 	if again {
@@ -261,7 +275,21 @@ func (o *elasticOutput) remap(index string, e elastic.Error) bool {
 	if again {
 		o.forget(index)
 	}
-	return o.mapping(index) == elastic.Nested
+	return o.mapping(index)
+}
+
+// tellFlat says, once for each index, that it refuses whole annotations. Where the mapping may not be read, and it is
+// threat.enrichments itself that is refused, no more of them are sent there.
+func (o *elasticOutput) tellFlat(index string, e elastic.Error) {
+	o.looking.Lock()
+	defer o.looking.Unlock()
+	if m, _ := o.indices.Load(index); m == elastic.Unknown && (strings.Contains(e.Reason, "[threat.enrichments]") || strings.Contains(e.Reason, "[threat]")) {
+		o.indices.Store(index, elastic.Flat)
+	}
+	if about := index + " is flat"; !o.told[about] {
+		o.told[about] = true
+		o.stream.say("index %s refuses threat.enrichments, and gets iocpipe.* alone of such events: the mapping of --es-print-templates takes all: %v", index, &e)
+	}
 }
 
 // stopWith ends the waiting for the server a while after ctx is done. quit, by which the output can end the reading, makes it so.
@@ -294,7 +322,10 @@ func (o *elasticOutput) Reached(at filter.Position) {
 	}
 }
 
-func (o *elasticOutput) passOn(reached func(filter.Position)) { o.reached = reached }
+// Reaching has nothing to tell: what is sent again is there already.
+func (o *elasticOutput) Reaching(filter.Position) {}
+
+func (o *elasticOutput) passOn(to *following) { o.reached = to.Reached }
 
 // info is that of the dead letters, which a pattern of inputs may match.
 func (o *elasticOutput) info() fs.FileInfo {
@@ -378,6 +409,11 @@ func (o *elasticOutput) look(index string) elastic.Mapping {
 				o.waits(nil)
 			}
 			o.tell(index, m, note)
+			if err == nil && (m == elastic.Nested || m == elastic.Flat) {
+				for _, remark := range o.client.Remarks(o.ctx, index) {
+					o.tell(index, m, remark)
+				}
+			}
 			o.indices.Store(index, m)
 			return m
 		}

@@ -4,6 +4,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -287,6 +292,58 @@ func TestElasticRollover(t *testing.T) {
 	}
 }
 
+// TestElasticOtherMapping writes to indices that map threat.enrichments as something that refuses entries, as a user who may not look at
+// the mapping, and as one who may, while it changes: events get the summary, and none is a dead letter.
+func TestElasticOtherMapping(t *testing.T) {
+	lines := strings.Repeat("from 198.51.100.42\nfrom 10.0.0.1\n", 20)
+	for name, mapping := range map[string]string{
+		"text":   `{"threat":{"properties":{"enrichments":{"type":"text"}}}}`,
+		"long":   `{"threat":{"properties":{"enrichments":{"type":"long"}}}}`,
+		"threat": `{"threat":{"type":"keyword"}}`,
+		"inside": `{"threat":{"properties":{"enrichments":{"type":"nested","properties":{"indicator":{"properties":{"name":{"type":"date"}}}}}}}}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			onNodes(t, func(t *testing.T, kind elastictest.Kind, url, index string) {
+				for _, may := range []bool{true, false} {
+					elastictest.Call(t, "DELETE", url+"/"+index, "")
+					elastictest.Must(t, "PUT", url+"/"+index, `{"mappings":{"properties":`+mapping+`}}`)
+					_, stderr := iocpipe(t, 0, lines, toNode(onlyBulk(t, url, may), index, "--state", "none", "--dead-letter", filepath.Join(t.TempDir(), "letters"))...)
+					stored := elastictest.Documents(t, url, index)
+					summaries := 0
+					for _, d := range stored {
+						if elastictest.At(d.Source, "iocpipe", "verdict") == "malicious" {
+							summaries++
+						}
+					}
+					if len(stored) != 40 || summaries != 20 || strings.Count(stderr, "threat.enrichments") == 0 || strings.Count(stderr, "\n") > 2 {
+						t.Errorf("may look %t: %d documents, %d of them with a verdict; it says %s", may, len(stored), summaries, stderr)
+					}
+				}
+			})
+		})
+	}
+}
+
+// onlyBulk returns the URL of a server that passes to a node what one may do who may write documents, and no more unless
+// may says so.
+func onlyBulk(t *testing.T, node string, may bool) string {
+	to, err := url.Parse(node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pass := httputil.NewSingleHostReverseProxy(to)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if may || r.URL.Path == "/_bulk" || r.URL.Path == "/" {
+			pass.ServeHTTP(w, r)
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, `{"error":{"type":"security_exception","reason":"no permissions for [indices:admin/get]"},"status":403}`)
+	}))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
 // TestElasticUnfit writes to what events must not, or cannot, be written to: all lines are kept, with the reason.
 func TestElasticUnfit(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -326,4 +383,70 @@ func TestElasticUnfit(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestElasticLogsDB writes to an index that makes its _source up: events are there once however often they are sent, enrich-index
+// updates them, once, and both say what kind of index it is.
+func TestElasticLogsDB(t *testing.T) {
+	url, name := elastictest.Node(t, elastictest.ES9), "testelasticlogsdb"
+	elastictest.Call(t, "DELETE", url+"/"+name, "")
+	t.Cleanup(func() { elastictest.Call(t, "DELETE", url+"/"+name, "") })
+	// The usual codec of such an index needs a native library, which Maven's jars do not hold.
+	elastictest.Must(t, "PUT", url+"/"+name, `{"settings":{"index.mode":"logsdb","index.codec":"default"},"mappings":{"properties":{"source":{"properties":{"ip":{"type":"ip"}}}}}}`)
+	events := `{"@timestamp":"2026-03-01T10:00:00Z","id":"a","host":{"name":"h"},"source":{"ip":"198.51.100.42"},"tags":["b","a","b"]}
+{"@timestamp":"2026-03-01T10:00:01Z","id":"b","host":{"name":"h"},"source":{"ip":"203.0.113.77"}}
+`
+	for range 2 {
+		_, stderr := iocpipe(t, 0, events, toNode(url, name, "--state", t.TempDir(), "--es-id-field", "id")...)
+		if strings.Count(stderr, "its _source is made up") != 1 {
+			t.Errorf("it says %s", stderr)
+		}
+	}
+	if stored := elastictest.Documents(t, url, name); len(stored) != 2 {
+		t.Errorf("%d documents", len(stored))
+	}
+	for _, updated := range []string{" 1 updated", " 0 updated"} {
+		_, stderr := iocpipe(t, 0, "", "enrich-index", "--es-url", url, "--index", name, "--state", "none", "--intel", list(t, "203.0.113.77"))
+		if !strings.Contains(stderr, updated) || !strings.Contains(stderr, "its _source is made up") {
+			t.Errorf("want%s; it says %s", updated, stderr)
+		}
+	}
+	for _, d := range elastictest.Documents(t, url, name) {
+		if elastictest.At(d.Source, "threat", "enrichments") == nil || elastictest.At(d.Source, "iocpipe", "verdict") != "malicious" {
+			t.Errorf("%v", d.Source)
+		}
+	}
+}
+
+// TestElasticBareTemplate writes to a data stream whose template lacks the mapping: the stream has it, and that the index after
+// the next rollover will not is said.
+func TestElasticBareTemplate(t *testing.T) {
+	onNodes(t, func(t *testing.T, kind elastictest.Kind, url, name string) {
+		if kind != elastictest.OpenSearch && kind != elastictest.OpenSearch2 {
+			t.Skipf("%s has no API for data streams", kind)
+		}
+		template, stream := url+"/_index_template/"+name, fmt.Sprintf("%s-%d", name, time.Now().UnixNano())
+		elastictest.Must(t, "PUT", template, `{"index_patterns":["`+name+`-*"],"data_stream":{},"priority":900}`)
+		t.Cleanup(func() {
+			elastictest.Call(t, "DELETE", url+"/_data_stream/"+stream, "")
+			elastictest.Call(t, "DELETE", template, "")
+		})
+		for _, says := range []int{1, 0} {
+			_, stderr := iocpipe(t, 0, "from 198.51.100.42\n", toNode(url, stream, "--state", t.TempDir())...)
+			if strings.Count(stderr, "its template lacks threat.enrichments") != says {
+				t.Errorf("it says %s", stderr)
+			}
+			body, err := json.Marshal(map[string]any{"index_patterns": []string{name + "-*"}, "data_stream": map[string]any{}, "priority": 900, "composed_of": []string{"iocpipe@mappings"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			iocpipe(t, 0, "", "--to", "elasticsearch", "--es-url", url, "--es-setup")
+			elastictest.Must(t, "PUT", template, string(body))
+		}
+		for _, d := range elastictest.Documents(t, url, stream) {
+			if elastictest.At(d.Source, "threat", "enrichments") == nil {
+				t.Errorf("%v", d.Source)
+			}
+		}
+	})
 }

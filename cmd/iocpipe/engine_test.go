@@ -104,7 +104,13 @@ func (p *program) end(code int) {
 // until waits for a condition, which must come true.
 func (p *program) until(what string, cond func() bool) {
 	p.t.Helper()
-	for end := time.Now().Add(scriptPatience); !cond(); time.Sleep(2 * time.Millisecond) {
+	p.within(scriptPatience, what, cond)
+}
+
+// within is until for what takes longer.
+func (p *program) within(limit time.Duration, what string, cond func() bool) {
+	p.t.Helper()
+	for end := time.Now().Add(limit); !cond(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			p.t.Fatalf("%s: never; stdout: %.2000s\nstderr: %s", what, &p.out, &p.err)
 		}

@@ -72,7 +72,7 @@ again. With --dry-run it only says what it would do and what that takes.
 	flags.DurationVar(&f.askFor, "ask-for", 0, "how long to ask at most, the most telling first; 0 is until nothing is left to ask")
 	flags.Float64Var(&f.throttle, "throttle", 0, "`DOCUMENTS` written per second at most; 0 for as many as the server takes")
 	flags.Int64Var(&f.window, "checkpoint-every", enrich.DefaultWindow, "`DOCUMENTS` between two notes of how far an index has come: whole hours of @timestamp, one at least")
-	flags.IntVar(&f.maxInFlight, "es-max-requests", enrich.DefaultMaxInFlight, "bulk requests at once, at most")
+	flags.IntVar(&f.maxInFlight, "es-max-requests", enrich.DefaultMaxInFlight, "bulk requests at once, at most, and shards that are read at once")
 	flags.BoolVar(&f.prune, "prune", false, "take out own entries whose value nobody knows any more")
 	flags.BoolVar(&f.whole, "whole-documents", false, "write documents whole instead of updating a part of them: for a server that refuses updates, as a user who sees all fields")
 	flags.BoolVar(&f.restart, "restart", false, "begin anew instead of going on with an unfinished run")

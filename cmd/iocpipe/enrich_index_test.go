@@ -101,7 +101,7 @@ func (n *storeNode) all(index string) []storedDocument {
 // loadFlows stores n documents under the _ids 0, 1, …, ten an hour, of which every fourth has a bad address.
 func (n *storeNode) loadFlows(count int) {
 	n.t.Helper()
-	n.must(http.MethodPut, "/"+n.index, nil, `{"settings":{"number_of_replicas":0},"mappings":{"properties":{"source":{"properties":{"ip":{"type":"ip"}}},"n":{"type":"integer"}}}}`)
+	n.must(http.MethodPut, "/"+n.index, nil, `{"settings":{"number_of_shards":3,"number_of_replicas":0},"mappings":{"properties":{"source":{"properties":{"ip":{"type":"ip"}}},"n":{"type":"integer"}}}}`)
 	var body strings.Builder
 	for i := range count {
 		ip := address(i)
@@ -140,7 +140,7 @@ func TestEnrichIndexKilled(t *testing.T) {
 	onStoreNodes(t, func(t *testing.T, n *storeNode) {
 		const documents = 6000
 		n.loadFlows(documents)
-		args := []string{"enrich-index", "--es-url", n.url, "--index", n.index, "--intel", list(t, "203.0.113.7"), "--state", t.TempDir(), "--throttle", "700", "--checkpoint-every", "500"}
+		args := []string{"enrich-index", "--es-url", n.url, "--index", n.index, "--intel", list(t, "203.0.113.7"), "--state", t.TempDir(), "--throttle", "300", "--checkpoint-every", "500"}
 		killed, resumed := 0, false
 		for ; ; killed++ {
 			p := start(t, args...)

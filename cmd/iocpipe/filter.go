@@ -269,12 +269,16 @@ func (s *session) input(files []string) (filter.Source, error) {
 		inputs.Written = s.out.info()
 		return inputs, nil
 	}
-	tail, err := s.filterFlags.tail.open(files, stateDir(s.sources.state), s.destinationName(), s.out, s.stream)
+	to := ""
+	if s.lines != nil && s.to != "-" {
+		to = s.to
+	}
+	tail, err := s.filterFlags.tail.open(files, stateDir(s.sources.state), s.destinationName(), to, s.out, s.stream)
 	if err != nil {
 		return nil, err
 	}
 	s.tail = tail
-	s.out.passOn(tail.Reached)
+	s.out.passOn(tail)
 	return tail, nil
 }
 
@@ -306,7 +310,7 @@ func (s *session) newAnnotation() *filter.Annotation {
 // tellHidden says, once, that --allow hides something malicious, and what; the balance counts all.
 func (s *session) tellHidden(key extract.Key, f intel.Finding) {
 	s.hides.Do(func() {
-		s.stream.note("--allow hides %s, which %s calls malicious; what else it hides is counted", annotate.Safe(key.Value), annotate.Safe(f.Source))
+		s.stream.say("--allow hides %s, which %s calls malicious; what else it hides is counted", key.Value, f.Source)
 	})
 }
 
@@ -425,7 +429,7 @@ func (s *stream) health(h lookup.Health) {
 		return
 	}
 	s.mended(h.Source)
-	s.note("source %s answers again", h.Source)
+	s.say("source %s answers again", h.Source)
 }
 
 // reason is what err says beside the source's name, which is its host unless the configuration gave it another.

@@ -39,11 +39,13 @@ type following struct {
 	*source.Follow
 	registry *source.Registry
 	stream   *stream
+
+	unkept, unnoted bool // positions, and steps towards them, cannot be written
 }
 
-// open begins to follow files for the output of a name; dir is the state's folder, empty for none.
-func (f *followFlags) open(files []string, dir, name string, out destination, s *stream) (*following, error) {
-	registry, err := openRegistry(files, dir, name, s)
+// open begins to follow files for the output of a name, and of a path if it is a file; dir is the state's folder, empty for none.
+func (f *followFlags) open(files []string, dir, name, path string, out destination, s *stream) (*following, error) {
+	registry, err := openRegistry(files, dir, name, path, s)
 	if err != nil {
 		return nil, fmt.Errorf("--follow: %w", err)
 	}
@@ -52,18 +54,21 @@ func (f *followFlags) open(files []string, dir, name string, out destination, s 
 	if err != nil {
 		return nil, usagef("--follow: %v", err)
 	}
-	return &following{follow, registry, s}, nil
+	if k, ok := registry.Doubt(); ok {
+		told("%s: the last run was ended while it wrote, or %s was moved since: lines of %s from line %d on may be there twice, 256 KiB of them at most", path, path, k.Path, k.Line)
+	}
+	return &following{Follow: follow, registry: registry, stream: s}, nil
 }
 
 // openRegistry opens what is kept of how far these files were read for this output. Without a folder to keep it in,
 // that is in memory alone; a second process that follows them is an error.
-func openRegistry(files []string, dir, output string, s *stream) (*source.Registry, error) {
+func openRegistry(files []string, dir, output, path string, s *stream) (*source.Registry, error) {
 	if dir == "" {
-		return source.OpenRegistry("")
+		return source.OpenRegistry("", "")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		s.complain(fmt.Errorf("--follow: %w; the next run will begin anew", err))
-		return source.OpenRegistry("")
+		return source.OpenRegistry("", "")
 	}
 	hash := sha256.New()
 	for _, file := range files {
@@ -74,20 +79,34 @@ func openRegistry(files []string, dir, output string, s *stream) (*source.Regist
 		fmt.Fprintf(hash, "%s\x00", path)
 	}
 	fmt.Fprintf(hash, "%s", output)
-	return source.OpenRegistry(filepath.Join(dir, "follow-"+hex.EncodeToString(hash.Sum(nil)[:8])+".json"))
+	return source.OpenRegistry(filepath.Join(dir, "follow-"+hex.EncodeToString(hash.Sum(nil)[:8])+".json"), path)
+}
+
+// reaching notes that everything in front of at is safe when lines are written to a file.
+func (f *following) reaching(at filter.Position, output *os.File, lines []byte) {
+	mark, err := source.MarkOf(output, lines)
+	if err == nil {
+		err = f.registry.Reaching(at.ID, at.Offset, at.Line, mark)
+	}
+	f.tell("the journal of --follow", &f.unnoted, err)
 }
 
 // Reached notes that everything in front of at is safe.
 func (f *following) Reached(at filter.Position) {
-	if err := f.registry.Reached(at.ID, at.Offset, at.Line); err != nil {
-		f.stream.complainOf(theFollowing, fmt.Errorf("--follow: %w; what is read now will be read again by the next run", err))
-		return
-	}
-	f.stream.mended(theFollowing)
+	f.tell("--follow", &f.unkept, f.registry.Reached(at.ID, at.Offset, at.Line))
 }
 
-// theFollowing is what complaints of kept positions are about.
-const theFollowing = "follow"
+// tell says when something begins to fail, or is mended.
+func (f *following) tell(about string, failing *bool, err error) {
+	if *failing == (err != nil) {
+		return
+	}
+	*failing = err != nil
+	if err != nil {
+		err = fmt.Errorf("%s: %w; what is read now will be read again by the next run", about, err)
+	}
+	f.stream.change(about, err)
+}
 
 // stopWith ends the following when ctx is done.
 func (f *following) stopWith(ctx context.Context) { context.AfterFunc(ctx, f.Stop) }

@@ -15,10 +15,10 @@ import (
 type destination interface {
 	io.Writer
 	filter.Positioner
-	passOn(reached func(filter.Position)) // from then on tells it what is safe
-	info() fs.FileInfo                    // of the file that is written to, which is no input; nil for none
-	Reopen() error                        // after a rotation
-	Close() error                         // an error means that something may be lost
+	passOn(to *following) // from then on tells it what is safe
+	info() fs.FileInfo    // of the file that is written to, which is no input; nil for none
+	Reopen() error        // after a rotation
+	Close() error         // an error means that something may be lost
 }
 
 // An output is where lines go: standard output, or a file that is appended to and can be reopened after a rotation.
@@ -32,7 +32,9 @@ type output struct {
 	inserted  []byte       // lines that wait for the end of a line
 	followUps atomic.Int64 // lines inserted
 
-	reached func(filter.Position) // is told what is written; may be nil
+	follow *following      // is told what is written; may be nil
+	next   filter.Position // that the next Write leads to
+	cut    bool            // the file ends in the middle of a line: one was killed while it wrote
 }
 
 func openOutput(path string, stdout io.Writer) (*output, error) {
@@ -40,7 +42,27 @@ func openOutput(path string, stdout io.Writer) (*output, error) {
 	if path == "-" {
 		return o, nil
 	}
-	return o, o.Reopen()
+	if err := o.Reopen(); err != nil {
+		return nil, err
+	}
+	o.cut = endsInLine(path)
+	return o, nil
+}
+
+// endsInLine reports whether the file at path does not end with a line's end.
+func endsInLine(path string) bool {
+	file, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 {
+		return false
+	}
+	last := make([]byte, 1)
+	_, err = file.ReadAt(last, info.Size()-1)
+	return err == nil && last[0] != '\n'
 }
 
 // written returns what file w is, or nil when it is a terminal, a pipe or something else that cannot be read again.
@@ -67,6 +89,13 @@ func (o *output) info() fs.FileInfo {
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if o.cut {
+		if _, err := o.w.Write([]byte("\n")); err != nil {
+			return 0, err
+		}
+		o.cut = false
+	}
+	o.mark(p)
 	n, err := o.w.Write(p)
 	if n > 0 {
 		o.midLine = p[n-1] != '\n'
@@ -77,14 +106,25 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// mark notes where the lines are going to be written that lead to o.next.
+func (o *output) mark(p []byte) {
+	if o.follow != nil && o.file != nil && o.next != (filter.Position{}) && written(o.w) != nil {
+		o.follow.reaching(o.next, o.file, p)
+	}
+	o.next = filter.Position{}
+}
+
+// Reaching tells how far the next Write leads.
+func (o *output) Reaching(at filter.Position) { o.next = at }
+
 // Reached tells how far the input is written.
 func (o *output) Reached(at filter.Position) {
-	if o.reached != nil {
-		o.reached(at)
+	if o.follow != nil {
+		o.follow.Reached(at)
 	}
 }
 
-func (o *output) passOn(reached func(filter.Position)) { o.reached = reached }
+func (o *output) passOn(to *following) { o.follow = to }
 
 // Insert writes a line of the program's own between those that pass, as soon as no line is half written.
 func (o *output) Insert(line []byte) {

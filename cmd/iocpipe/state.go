@@ -132,6 +132,7 @@ func tellQueue(ctx context.Context, dir string, s *lookup.Scheduler) {
 			return
 		case <-tick.C:
 		}
+		// Not by sharedfile, which waits for the disk: nothing of this has to outlive a crash of the system.
 		if writeQueue(path+".new", s.Snapshot(queueLines)) != nil || os.Rename(path+".new", path) != nil {
 			_ = os.Remove(path + ".new") // explain does without it
 		}

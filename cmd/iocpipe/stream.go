@@ -58,13 +58,6 @@ type problem struct{ about, text string }
 
 func newStream(con console, in inputFlags) *stream { return &stream{con: con, in: in} }
 
-// note prints a message about something that is no failure.
-func (s *stream) note(format string, args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	fmt.Fprintf(s.con.stderr, "iocpipe: "+format+"\n", args...)
-}
-
 // complain prints a message once something failed that does not stop the lines; the exit code will be 1.
 func (s *stream) complain(err error) { s.complainOf("", err) }
 
@@ -106,7 +99,7 @@ func (s *stream) waits(about string, err error) {
 	if !slices.ContainsFunc(s.wrong, func(p problem) bool { return p.about == about }) {
 		s.wrong = append(s.wrong, problem{about, err.Error()})
 	}
-	fmt.Fprintf(s.con.stderr, "iocpipe: %v\n", err)
+	fmt.Fprintf(s.con.stderr, "iocpipe: %s\n", oneLine(err.Error()))
 }
 
 // flows takes back what waits said, and says so.
@@ -119,7 +112,7 @@ func (s *stream) flows(about, text string) {
 func (s *stream) say(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	fmt.Fprintf(s.con.stderr, "iocpipe: "+format+"\n", args...)
+	fmt.Fprintf(s.con.stderr, "iocpipe: %s\n", oneLine(fmt.Sprintf(format, args...)))
 }
 
 // mended takes back the complaint about something.

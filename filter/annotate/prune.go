@@ -33,6 +33,26 @@ func (a *Annotator) Prune(dst, event []byte, known func(extract.Key) bool) []byt
 	return a.apply(dst)
 }
 
+// Flatten appends event without its own entries, and reports whether it had any; elements of others and the summary stay.
+func (a *Annotator) Flatten(dst, event []byte) (out []byte, had bool) {
+	if !a.doc.parse(event) {
+		return append(dst, event...), false
+	}
+	a.edits, a.text, a.changed = a.edits[:0], a.text[:0], false
+	a.sum.reset()
+	l := a.list(threatFields, "enrichments")
+	switch pruned := a.pruneEntries(func(extract.Key) bool { return false }); {
+	case pruned == 0:
+		return append(dst, event...), false
+	case pruned == len(a.items) && len(a.doc.nestedMembers(threatFields)) == 1 && len(a.doc.spreadMembers(threatFields)) == 0:
+		a.edits = a.edits[:0]
+		a.deleteFamily(threatFields) // it held nothing else
+	case !l.array:
+		a.insertString(l.value.start, "[]") // in the place of the only one
+	}
+	return a.apply(dst), true
+}
+
 // pruneEntries takes out own entries of the list at hand, sums up the others, and returns how many went.
 func (a *Annotator) pruneEntries(known func(extract.Key) bool) (pruned int) {
 	items := slices.Clone(a.items)
@@ -65,8 +85,13 @@ func (a *Annotator) pruneSummary() {
 		a.deleteSummary(nested, false)
 		return
 	}
+	a.deleteFamily(ownFields)
+}
+
+// deleteFamily takes out the object of a family.
+func (a *Annotator) deleteFamily(f family) {
 	for i, m := range slices.Backward(a.doc.members) {
-		if string(a.doc.nameOf(m)) != familyNames[ownFields] {
+		if string(a.doc.nameOf(m)) != familyNames[f] {
 			continue
 		}
 		at := span{m.key.start, m.value.end}

@@ -33,3 +33,22 @@ func TestPrune(t *testing.T) {
 		}
 	}
 }
+
+func TestFlatten(t *testing.T) {
+	const other, summary = `{"matched":{"field":"a","id":"x:ip:203.0.113.7"}}`, `"iocpipe":{"verdict":"malicious","matches":2}`
+	for _, c := range []struct{ event, want string }{
+		{`{"a":1,` + summary + `}`, ``},
+		{`no event`, ``},
+		{`{"threat":{"enrichments":[` + other + `]}}`, ``},
+		{`{"a":1,"threat":{"enrichments":[` + gone + `,` + stays + `]},` + summary + `}`, `{"a":1,` + summary + `}`},
+		{`{"threat":{"enrichments":` + gone + `},"a":1}`, `{"a":1}`},
+		{`{"threat":{"x":1,"enrichments":[` + gone + `]}}`, `{"threat":{"x":1,"enrichments":[]}}`},
+		{`{"threat":{"x":1,"enrichments":[` + other + `,` + gone + `]},` + summary + `}`, `{"threat":{"x":1,"enrichments":[` + other + `]},` + summary + `}`},
+		{`{"threat.enrichments":` + gone + `,` + summary + `}`, `{"threat.enrichments":[],` + summary + `}`},
+	} {
+		got, had := New().Flatten(nil, []byte(c.event))
+		if had != (c.want != "") || had && string(got) != c.want || !had && string(got) != c.event {
+			t.Errorf("%s\n became %s\n    want %s", c.event, got, c.want)
+		}
+	}
+}

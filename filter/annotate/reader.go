@@ -2,6 +2,7 @@ package annotate
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"github.com/valyala/fastjson"
@@ -98,7 +99,8 @@ func isTime(b []byte) bool {
 	return err == nil
 }
 
-// same reports whether x and y are the same JSON but for blanks, escapes and the order of members.
+// same reports whether x and y are the same JSON but for blanks, escapes, the order of members and what an index that makes
+// _source up from its fields does to arrays: it orders them, leaves out doubles, and makes of one of one its element.
 func (r *entryReader) same(x, y []byte) bool {
 	if bytes.Equal(x, y) {
 		return true
@@ -112,14 +114,15 @@ func (r *entryReader) same(x, y []byte) bool {
 }
 
 func sameValue(v, w *fastjson.Value) bool {
+	if v.Type() == fastjson.TypeArray || w.Type() == fastjson.TypeArray {
+		return holdsAll(v, w) && holdsAll(w, v)
+	}
 	if v.Type() != w.Type() {
 		return false
 	}
 	switch v.Type() {
 	case fastjson.TypeObject:
 		return sameObject(v.GetObject(), w.GetObject())
-	case fastjson.TypeArray:
-		return sameArray(v.GetArray(), w.GetArray())
 	case fastjson.TypeString:
 		return bytes.Equal(v.GetStringBytes(), w.GetStringBytes())
 	case fastjson.TypeNumber:
@@ -140,14 +143,17 @@ func sameObject(v, w *fastjson.Object) bool {
 	return same
 }
 
-func sameArray(v, w []*fastjson.Value) bool {
-	if len(v) != len(w) {
-		return false
+// holdsAll reports whether each element of w is one of v, of which each may be an array or the only element of one.
+func holdsAll(v, w *fastjson.Value) bool {
+	has := elements(v)
+	return !slices.ContainsFunc(elements(w), func(want *fastjson.Value) bool {
+		return !slices.ContainsFunc(has, func(e *fastjson.Value) bool { return sameValue(e, want) })
+	})
+}
+
+func elements(v *fastjson.Value) []*fastjson.Value {
+	if v.Type() == fastjson.TypeArray {
+		return v.GetArray()
 	}
-	for i := range v {
-		if !sameValue(v[i], w[i]) {
-			return false
-		}
-	}
-	return true
+	return []*fastjson.Value{v}
 }

@@ -3,6 +3,7 @@ package annotate
 import (
 	"bytes"
 	"encoding/json"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -156,6 +157,33 @@ func TestMergeKeepsReformattedEntry(t *testing.T) {
 	}
 	if got := annotated(t, at(noon.Add(time.Hour)), pretty.Bytes()); string(got) != pretty.String() {
 		t.Errorf("got %s", got)
+	}
+}
+
+// What an index that makes _source up gives back is annotated already: arrays of one are their element.
+func TestMergeKeepsMadeUpEntry(t *testing.T) {
+	once := string(annotated(t, atNoon(), []byte(spell(`{IP}`))))
+	madeUp := regexp.MustCompile(`\[([^\[\]{},]*)\]`).ReplaceAllString(once, "$1")
+	madeUp = regexp.MustCompile(`"enrichments":\[(.*?\})\]`).ReplaceAllString(madeUp, `"enrichments":$1`)
+	if madeUp == once || strings.Contains(madeUp, "[") {
+		t.Fatalf("not as meant: %s", madeUp)
+	}
+	if got := annotated(t, at(noon.Add(time.Hour)), []byte(madeUp)); string(got) != madeUp {
+		t.Errorf("got  %s\nwant %s", got, madeUp)
+	}
+}
+
+func TestSameArrays(t *testing.T) {
+	for _, c := range []struct {
+		x, y string
+		want bool
+	}{
+		{`["a","b"]`, `["b","a"]`, true}, {`["a","a","b"]`, `["a","b"]`, true}, {`"a"`, `["a"]`, true}, {`[{"x":[1]}]`, `{"x":1}`, true},
+		{`["a"]`, `["a","b"]`, false}, {`["a","b"]`, `"a"`, false}, {`[]`, `["a"]`, false}, {`[]`, `"a"`, false}, {`[1]`, `"1"`, false},
+	} {
+		if r := new(entryReader); r.same([]byte(c.x), []byte(c.y)) != c.want || r.same([]byte(c.y), []byte(c.x)) != c.want {
+			t.Errorf("%s and %s: want %t", c.x, c.y, c.want)
+		}
 	}
 }
 

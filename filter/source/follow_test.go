@@ -131,11 +131,7 @@ func copyTruncate(t *testing.T, path, to string) {
 
 func openRegistry(t *testing.T, path string) *Registry {
 	t.Helper()
-	r, err := OpenRegistry(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
+	return openJournaled(t, path, "")
 }
 
 // long makes a line long enough for a file's head to be certain.
@@ -313,7 +309,7 @@ func TestFollowLongLines(t *testing.T) {
 func TestRegistryIsForOneProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "follow.json")
 	first := openRegistry(t, path)
-	if _, err := OpenRegistry(path); !errors.Is(err, ErrFollowed) {
+	if _, err := OpenRegistry(path, ""); !errors.Is(err, ErrFollowed) {
 		t.Errorf("got %v", err)
 	}
 	if err := first.Close(); err != nil {
@@ -322,7 +318,7 @@ func TestRegistryIsForOneProcess(t *testing.T) {
 	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenRegistry(path); err == nil || !strings.Contains(err.Error(), path) {
+	if _, err := OpenRegistry(path, ""); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)
 	}
 }

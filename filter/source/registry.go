@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"slices"
@@ -50,9 +51,14 @@ func printOf(head []byte) string {
 
 // A Registry keeps how far files were handled, in a file that is written beside and renamed, or in memory alone. A file
 // is in it before its first line is given, so that an ID is never forgotten. It is safe for concurrent use.
+//
+// Where the output is a file, a journal beside says of what was written since then where in the output it is: a step is
+// noted before it is made, so that all of them but the last were made, and whether the last was is seen in the output.
 type Registry struct {
-	path string // empty for memory alone
-	lock *os.File
+	path    string // empty for memory alone
+	lock    *os.File
+	journal *os.File // nil without
+	doubt   *Kept    // see Doubt
 
 	mu    sync.Mutex
 	kept  []*Kept
@@ -67,8 +73,8 @@ const saveEvery = time.Second
 var ErrFollowed = errors.New("another process follows these files with this state")
 
 // OpenRegistry opens the registry at path, or begins one; with an empty path it is in memory alone. While it is open no
-// other process can open it: [ErrFollowed].
-func OpenRegistry(path string) (r *Registry, err error) {
+// other process can open it: [ErrFollowed]. output is the file that lines are written to, or empty.
+func OpenRegistry(path, output string) (r *Registry, err error) {
 	r = &Registry{path: path}
 	if path == "" {
 		return r, nil
@@ -77,20 +83,95 @@ func OpenRegistry(path string) (r *Registry, err error) {
 		return nil, err
 	}
 	sharedfile.Sweep(path)
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return r, nil
-	}
-	if err == nil {
-		if err = json.Unmarshal(data, &r.kept); err != nil {
-			err = fmt.Errorf("%s: damaged: %w; without it all files are read anew", path, err)
-		}
+	if err = r.read(); err == nil && output != "" {
+		err = r.openJournal(output)
 	}
 	if err != nil {
 		_ = r.lock.Close()
 		return nil, err
 	}
 	return r, nil
+}
+
+func (r *Registry) read() error {
+	data, err := os.ReadFile(r.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, &r.kept); err != nil {
+		return fmt.Errorf("%s: damaged: %w; without it all files are read anew", r.path, err)
+	}
+	return nil
+}
+
+// A step of the journal: with what is marked, everything in front of an offset of a file is written.
+type step struct {
+	ID     string `json:"id"`
+	Offset int64  `json:"offset"`
+	Line   int64  `json:"line"`
+	Mark
+}
+
+// openJournal takes over the steps that were made, and begins the journal anew.
+func (r *Registry) openJournal(output string) (err error) {
+	if r.journal, err = os.OpenFile(r.path+".journal", os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600); err != nil {
+		return err
+	}
+	text, err := io.ReadAll(r.journal)
+	if err == nil {
+		r.takeOver(text, output)
+		err = r.settle()
+	}
+	if err != nil {
+		_ = r.journal.Close()
+	}
+	return err
+}
+
+func (r *Registry) takeOver(text []byte, output string) {
+	var steps []step
+	for line := range bytes.Lines(text) {
+		var s step
+		if json.Unmarshal(line, &s) != nil {
+			break // it was being noted: nothing of it was written
+		}
+		steps = append(steps, s)
+	}
+	for i, s := range steps {
+		there, sure := true, true
+		if i == len(steps)-1 {
+			there, sure = s.find(output)
+		}
+		if there {
+			r.reach(s.ID, s.Offset, s.Line)
+		} else if at := slices.IndexFunc(r.kept, func(k *Kept) bool { return k.ID == s.ID && k.Offset < s.Offset }); at >= 0 && !sure {
+			r.doubt = r.kept[at]
+		}
+	}
+}
+
+// Doubt returns the file whose lines from Kept.Line on may be in the output, as a whole or in part, and are read again;
+// ok is false when there are none.
+func (r *Registry) Doubt() (k Kept, ok bool) {
+	if r.doubt == nil {
+		return Kept{}, false
+	}
+	return *r.doubt, true
+}
+
+// Reaching notes that with what is marked, and is not written yet, everything in front of an offset of a file is handled.
+func (r *Registry) Reaching(id string, offset, line int64, m Mark) error {
+	if r.journal == nil {
+		return nil
+	}
+	text, err := json.Marshal(step{id, offset, line, m})
+	if err == nil {
+		_, err = r.journal.Write(append(text, '\n'))
+	}
+	return err
 }
 
 // lockFile opens the file at path, which is made when missing, for this process alone, until it is closed or the process
@@ -194,15 +275,27 @@ func (r *Registry) forget(k *Kept, offset int64) bool {
 func (r *Registry) Reached(id string, offset, line int64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.reach(id, offset, line)
+	if time.Since(r.saved) < saveEvery {
+		return nil
+	}
+	return r.settle()
+}
+
+func (r *Registry) reach(id string, offset, line int64) {
 	for _, k := range r.kept {
 		if k.ID == id && offset > k.Offset {
 			k.Offset, k.Line, r.dirty = offset, line, true
 		}
 	}
-	if time.Since(r.saved) < saveEvery {
-		return nil
+}
+
+// settle writes what has changed, of which the journal has no more to say. No step may be under way.
+func (r *Registry) settle() error {
+	if err := r.save(); err != nil || r.journal == nil {
+		return err
 	}
-	return r.save()
+	return r.journal.Truncate(0)
 }
 
 // Save writes what has changed.
@@ -222,32 +315,19 @@ func (r *Registry) save() error {
 	if err := e.Encode(r.kept); err != nil {
 		return err
 	}
-	if err := replaceFile(r.path, b.Bytes()); err != nil {
+	if err := sharedfile.Replace(r.path, b.Bytes(), 0o600); err != nil {
 		return err
 	}
 	r.dirty, r.saved = false, time.Now()
 	return nil
 }
 
-// replaceFile replaces the file at path as a whole.
-func replaceFile(path string, data []byte) error {
-	draft, err := sharedfile.Create(path, 0o600)
-	if err != nil {
-		return err
-	}
-	defer draft.Discard()
-	if _, err := draft.Write(data); err != nil {
-		return err
-	}
-	if err := draft.Finish(); err != nil {
-		return err
-	}
-	return draft.Publish()
-}
-
 // Close writes what has changed, and lets others open the registry.
 func (r *Registry) Close() error {
 	err := r.Save()
+	if r.journal != nil {
+		err = errors.Join(err, r.journal.Close())
+	}
 	if r.lock != nil {
 		err = errors.Join(err, r.lock.Close())
 	}

@@ -50,10 +50,11 @@ type BulkOptions struct {
 	Refused func(index string, e Error)
 
 	// Moved is told that what is written by the name of an alias or a data stream goes to another index now. Remap is asked
-	// about a document that its index refuses because of the mapping, and says whether the mapping takes it now; such a
-	// document is sent again, once. Both may be nil.
+	// about a document that its index refuses because of the mapping, with the number of the time, 1 or 2, and says whether
+	// it is to be sent again: as what, or as it is if that is nil. Should it become a dead letter, that is as it was. Both may
+	// be nil.
 	Moved func(name string)
-	Remap func(index string, e Error) bool
+	Remap func(index string, e Error, document []byte, time int) (as []byte, again bool)
 }
 
 // Counts say what became of documents: of those added, none is missing at the end, unless Unsent says so, which also
@@ -105,7 +106,8 @@ type item struct {
 	pair     []byte // both lines, with their line feeds
 	call     *call
 	final    bool
-	remapped bool // Remap was asked
+	remapped int    // times that Remap was asked
+	came     []byte // pair, as it was, once Remap has changed it
 	attempts int
 }
 
@@ -205,15 +207,17 @@ func isAction(line []byte) bool {
 	return bytes.HasPrefix(line, []byte(`{"create":{`)) || bytes.HasPrefix(line, []byte(`{"index":{`))
 }
 
-// lines returns the action and the document, without their line feeds.
-func (it *item) lines() (action, document []byte) {
-	action, document, _ = bytes.Cut(it.pair, []byte("\n"))
-	return action, bytes.TrimSuffix(document, []byte("\n"))
+// linesOf returns the action and the document of a pair, without their line feeds.
+func linesOf(pair []byte) (action, document []byte) {
+	action, document, _ = bytes.Cut(pair, lineFeed)
+	return action, bytes.TrimSuffix(document, lineFeed)
 }
+
+var lineFeed = []byte("\n")
 
 // index returns where an item is to go; an unreadable action is of the index "".
 func (it *item) index() string {
-	action, _ := it.lines()
+	action, _ := linesOf(it.pair)
 	_, to, _ := parseAction(action)
 	return to.Index
 }
@@ -284,7 +288,11 @@ func (b *Bulk) keep(cause error, calls ...*call) error {
 }
 
 func (it *item) letter(e Error) Letter {
-	action, document := it.lines()
+	pair := it.pair
+	if it.came != nil {
+		pair = it.came
+	}
+	action, document := linesOf(pair)
 	return Letter{Time: time.Now(), Action: action, Document: document, Error: e, Attempts: it.attempts}
 }
 
@@ -514,7 +522,7 @@ func (b *Bulk) settle(items []*item, results []result) (left []*item, trouble, e
 			refused = append(refused, it)
 			errs = append(errs, r.Error)
 		case floodedFate:
-			left, trouble = append(left, it), &flooded{r.Error}
+			left, trouble = append(left, it), &r.Error
 		default:
 			left = append(left, it)
 			if trouble == nil {
@@ -530,13 +538,21 @@ func (b *Bulk) settle(items []*item, results []result) (left []*item, trouble, e
 	return left, trouble, b.refuse(refused, errs)
 }
 
-// remap reports whether the mapping that has refused a document takes it now.
+// remap reports whether a document that the mapping refuses is to be sent again.
 func (b *Bulk) remap(it *item, r *result) bool {
-	if b.options.Remap == nil || it.remapped || r.Status != http.StatusBadRequest {
+	if b.options.Remap == nil || it.remapped == 2 || r.Status != http.StatusBadRequest {
 		return false
 	}
-	it.remapped = true
-	return b.options.Remap(it.index(), r.Error)
+	it.remapped++
+	action, document := linesOf(it.pair)
+	as, again := b.options.Remap(it.index(), r.Error, document, it.remapped)
+	if again && as != nil {
+		if it.came == nil {
+			it.came = it.pair
+		}
+		it.pair = slices.Concat(action, lineFeed, as, lineFeed)
+	}
+	return again
 }
 
 // refuse hands items to the dead letters.

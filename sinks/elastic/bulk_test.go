@@ -1,6 +1,7 @@
 package elastic
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -99,6 +100,12 @@ var faults = []fault{
 		if tries <= 3 {
 			return 429, errorMember("cluster_block_exception",
 				"index [logs] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, index has read-only-allow-delete block];")
+		}
+		return 0, ""
+	}},
+	{name: "disk over the high watermark, no new index", retried: true, item: func(_ string, tries int) (int, string) {
+		if tries <= 3 {
+			return 403, errorMember("index_create_block_exception", "blocked by: [FORBIDDEN/10/cluster create-index blocked (api)];")
 		}
 		return 0, ""
 	}},
@@ -608,13 +615,13 @@ func TestWithholdAll(t *testing.T) {
 	}
 }
 
-// Remap is asked once about a document, and what it says yes to is sent again.
+// Remap is asked twice at most about a document, and what it says yes to is sent again. Dead letters are what was added.
 func TestRemap(t *testing.T) {
 	s, dead := newServer(), new(letters)
 	fits := false
 	s.item = func(d string, _ int) (int, string) {
 		switch {
-		case every(5, d):
+		case every(5, d) && !strings.Contains(d, `"flat"`) || every(25, d):
 			return 400, errorMember("document_parsing_exception", "failed to parse field [n]")
 		case every(3, d) && !fits:
 			return 400, errorMember("strict_dynamic_mapping_exception", "introduction of [enrichments] within [threat] is not allowed")
@@ -622,17 +629,25 @@ func TestRemap(t *testing.T) {
 		return 0, ""
 	}
 	asked := 0
-	b := newBulk(direct{s}, BulkOptions{DeadLetters: dead.add, Remap: func(index string, e Error) bool {
+	b := newBulk(direct{s}, BulkOptions{DeadLetters: dead.add, Remap: func(index string, e Error, document []byte, time int) (as []byte, again bool) {
 		asked++
 		fits = true
-		return index == "logs" && strings.Contains(e.Reason, "threat")
+		if strings.Contains(e.Reason, "[n]") {
+			return bytes.Replace(document, []byte("}"), []byte(`,"flat":1}`), 1), time <= 2
+		}
+		return nil, index == "logs" && strings.Contains(e.Reason, "threat")
 	}})
 	if err := b.Add(t.Context(), pairs("x", 30)); err != nil {
 		t.Fatal(err)
 	}
 	counts, err := b.Close(t.Context())
-	if err != nil || counts.Indexed != 24 || counts.DeadLetters != 6 || counts.Retried != 8 || asked != 14 {
+	if err != nil || counts.Indexed != 28 || counts.DeadLetters != 2 || counts.Retried != 16 || asked != 16 {
 		t.Errorf("%+v, %v, asked %d times", counts, err, asked)
+	}
+	for _, l := range dead.all {
+		if strings.Contains(string(l.Document), "flat") {
+			t.Errorf("a dead letter is not what was added: %s", l.Document)
+		}
 	}
 }
 

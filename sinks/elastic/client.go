@@ -315,9 +315,12 @@ type Error struct {
 // maxReason bounds what is kept of a reason, in bytes.
 const maxReason = 1000
 
-// Error returns status, type and reason.
+// Error returns status, type and reason, and what to do about a full disk.
 func (e *Error) Error() string {
 	var parts []string
+	if e.Flooded() {
+		parts = append(parts, "the server's disk is full (high or flood-stage watermark), make room there")
+	}
 	if e.Status != 0 {
 		parts = append(parts, fmt.Sprintf("%d %s", e.Status, http.StatusText(e.Status)))
 	}

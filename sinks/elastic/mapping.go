@@ -68,12 +68,66 @@ func (c *Client) inspect(ctx context.Context, name string, body []byte) (m Mappi
 		return Unfit, "it is in time-series mode (index.mode), which keeps one of the events of the same time and dimensions and " +
 			"drops the others: write to another index", nil
 	}
-	m, note, err = c.extend(ctx, name, index.Get("mappings"))
-	if enabled := index.Get("mappings", "_source", "enabled"); err == nil && enabled != nil && enabled.Type() == fastjson.TypeFalse {
-		note = strings.TrimPrefix(note+fmt.Sprintf("; index %s: it keeps no _source: events can be searched there, but neither be read "+
-			"again nor be updated when a verdict comes late", name), "; ")
+	return c.extend(ctx, name, index.Get("mappings"))
+}
+
+// Remarks returns what people should know of the index that is written to by a name, beside what [Client.Prepare] does about
+// it: nothing where it cannot be looked at.
+func (c *Client) Remarks(ctx context.Context, name string) []string {
+	answer, err := c.Do(ctx, http.MethodGet, "/"+url.PathEscape(name), nil, nil)
+	if err != nil || answer.Err() != nil {
+		return nil
 	}
-	return m, note, err
+	index, why, err := c.writeIndex(ctx, name, answer.Body)
+	if err != nil || why != "" {
+		return nil
+	}
+	remarks := []string{sourceNote(name, index), c.templateNote(ctx, name, index)}
+	return slices.DeleteFunc(remarks, func(r string) bool { return r == "" })
+}
+
+// sourceNote says what an index keeps of documents, if that is not what they were.
+func sourceNote(name string, index *fastjson.Value) string {
+	enabled := index.Get("mappings", "_source", "enabled")
+	switch {
+	case enabled != nil && enabled.Type() == fastjson.TypeFalse:
+		return fmt.Sprintf("index %s: it keeps no _source: events can be searched there, but neither be read again nor be updated when "+
+			"a verdict comes late", name)
+	case isSynthetic(index):
+		return fmt.Sprintf("index %s: its _source is made up from its fields (logsdb): of events that are read again arrays may come in "+
+			"another order, or without doubles", name)
+	}
+	return ""
+}
+
+func isSynthetic(index *fastjson.Value) bool {
+	set := index.Get("settings", "index")
+	switch mode := string(set.GetStringBytes("mapping", "source", "mode")); {
+	case mode != "":
+		return mode == "synthetic"
+	case string(index.GetStringBytes("mappings", "_source", "mode")) == "synthetic":
+		return true
+	}
+	return string(set.GetStringBytes("mode")) == "logsdb"
+}
+
+// templateNote says when the index that comes after the next rollover of a data stream will lack the mapping.
+// Nothing is said where templates may not be read.
+func (c *Client) templateNote(ctx context.Context, name string, index *fastjson.Value) string {
+	stream := string(index.GetStringBytes("data_stream"))
+	if stream == "" {
+		return ""
+	}
+	template := c.get(ctx, http.MethodGet, "/_data_stream/"+url.PathEscape(stream)).GetStringBytes("data_streams", "0", "template")
+	next := c.get(ctx, http.MethodPost, "/_index_template/_simulate/"+url.PathEscape(string(template))).Get("template")
+	if next == nil {
+		return ""
+	}
+	if kind, _ := enrichmentsType(next.Get("mappings")); kind == "nested" {
+		return ""
+	}
+	return fmt.Sprintf("index %s: its template lacks threat.enrichments: after the next rollover events may get iocpipe.* alone; add the "+
+		"mapping of --es-print-templates to the template (of logs-* in Elasticsearch: to the component template logs@custom)", name)
 }
 
 // busy reports whether an answer may be another one in a while.
@@ -145,6 +199,16 @@ func (c *Client) extend(ctx context.Context, name string, have *fastjson.Value) 
 		}
 		return Flat, fmt.Sprintf("index %s: threat.enrichments cannot be added to its mapping (%v): only iocpipe.* is written to it", name, e), nil
 	}
+}
+
+// get returns what a server answers to a request without a body; nil when that is no success.
+func (c *Client) get(ctx context.Context, method, path string) *fastjson.Value {
+	answer, err := c.Do(ctx, method, path, nil, nil)
+	if err != nil || answer.Err() != nil {
+		return nil
+	}
+	v, _ := fastjson.ParseBytes(answer.Body) // what is no JSON says nothing
+	return v
 }
 
 // writeIndex returns which of the indices behind a name is written to, or why none is.

@@ -51,8 +51,6 @@ func TestPrepare(t *testing.T) {
 		"of several streams, none": {[]string{`200 {".ds-a-000002":{"data_stream":"a"},".ds-b-000009":{"data_stream":"b"}}`,
 			`200 {"a":{"aliases":{"x":{}}},"b":{"aliases":{"x":{}}}}`}, "GET /x GET /_alias/x", Unfit, "of the data streams a, b, of which none"},
 		"time series": {[]string{`200 {"x":{"settings":{"index":{"mode":"time_series"}},"mappings":{}}}`}, "GET /x", Unfit, "time-series mode"},
-		"logsdb":      {[]string{`200 {"x":{"settings":{"index":{"mode":"logsdb"}},"mappings":` + nested + `}}`}, "GET /x", Nested, ""},
-		"no _source":  {[]string{`200 {"x":{"mappings":` + strings.Replace(nested, `{`, `{"_source":{"enabled":false},`, 1) + `}}`}, "GET /x", Nested, "keeps no _source"},
 		"read only": {[]string{have(`{}`), refusal(403, "cluster_block_exception", "index [x] blocked by: [FORBIDDEN/5/index read-only (api)];")},
 			"GET /x PUT /x/_mapping", Flat, ""},
 		"busy": {[]string{`503 {}`}, "GET /x", Unknown, ""},
@@ -73,6 +71,43 @@ func TestPrepare(t *testing.T) {
 			}
 			if strings.Join(calls, " ") != c.calls {
 				t.Errorf("calls %v, want %s", calls, c.calls)
+			}
+		})
+	}
+}
+
+// What is worth saying of an index, by what it and its template are.
+func TestRemarks(t *testing.T) {
+	const stream = `{".ds-x-2026.10.01-000002":{"data_stream":"x","mappings":{}}}`
+	for name, c := range map[string]struct {
+		index, template string // answers; without a text, it may not be looked at
+		want            string
+	}{
+		"plain":                     {`{"x":{"mappings":{}}}`, "", ""},
+		"unknown":                   {"", "", ""},
+		"no _source":                {`{"x":{"mappings":{"_source":{"enabled":false}}}}`, "", "keeps no _source"},
+		"synthetic":                 {`{"x":{"mappings":{"_source":{"mode":"synthetic"}}}}`, "", "its _source is made up"},
+		"synthetic by its settings": {`{"x":{"settings":{"index":{"mapping":{"source":{"mode":"synthetic"}}}}}}`, "", "its _source is made up"},
+		"logsdb":                    {`{"x":{"settings":{"index":{"mode":"logsdb"}}}}`, "", "its _source is made up"},
+		"logsdb that keeps _source": {`{"x":{"settings":{"index":{"mode":"logsdb","mapping":{"source":{"mode":"stored"}}}}}}`, "", ""},
+		"a stream":                  {stream, `{"template":{"mappings":` + ourMappings().String() + `}}`, ""},
+		"whose template lacks it":   {stream, `{"template":{"settings":{}}}`, "its template lacks threat.enrichments"},
+		"has it as an object":       {stream, `{"template":{"mappings":{"properties":{"threat":{"properties":{"enrichments":{}}}}}}}`, "its template lacks threat.enrichments"},
+		"may not be looked at":      {stream, "", ""},
+		"is none":                   {stream, `{}`, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := clientOf(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set(productHeader, productName)
+				answer := map[string]string{"GET /x": c.index, "GET /_data_stream/x": `{"data_streams":[{"template":"of x"}]}`,
+					"POST /_index_template/_simulate/of x": c.template}[r.Method+" "+r.URL.Path]
+				if answer == "" {
+					w.WriteHeader(http.StatusForbidden)
+				}
+				fmt.Fprint(w, answer)
+			}), func(c *Config) { c.Flavor = Elasticsearch })
+			if got := strings.Join(client.Remarks(t.Context(), "x"), "\n"); !strings.Contains(got, c.want) || c.want == "" && got != "" {
+				t.Errorf("%q, want %q", got, c.want)
 			}
 		})
 	}

@@ -86,29 +86,22 @@ func (r *result) fate() fate {
 		return duplicateFate
 	case r.Status == http.StatusTooManyRequests, r.Status == http.StatusServiceUnavailable, r.Status == http.StatusGatewayTimeout,
 		r.Status == http.StatusBadGateway:
-		if isFlood(&r.Error) {
+		if r.Flooded() {
 			return floodedFate
 		}
 		return transientFate
-	case isFlood(&r.Error):
+	case r.Flooded():
 		return floodedFate
 	}
 	return refusedFate
 }
 
-// isFlood tells the block that a server puts on indices whose disk is over the flood-stage watermark, and takes off when
-// there is room. Elasticsearch answers it with 429 since 7.8, before and in OpenSearch with 403 or 429.
-func isFlood(e *Error) bool {
-	return e.Type == "cluster_block_exception" &&
+// Flooded tells what a server answers while its disk is full, and takes back by itself when there is room: the block on
+// indices whose disk is over the flood-stage watermark, which Elasticsearch answers with 429 since 7.8, before and in
+// OpenSearch with 403 or 429; and OpenSearch's refusal to create indices over the high watermark.
+func (e *Error) Flooded() bool {
+	return e.Type == "index_create_block_exception" || e.Type == "cluster_block_exception" &&
 		(strings.Contains(e.Reason, "read-only-allow-delete") || strings.Contains(e.Reason, "read-only / allow delete"))
-}
-
-// flooded is the trouble of a full disk.
-type flooded struct{ answer Error }
-
-// Error says what to do.
-func (f *flooded) Error() string {
-	return "the server's disk is full (flood-stage watermark): make room; looking again every " + floodPause.String() + ": " + f.answer.Error()
 }
 
 // A rejection is an answer to a whole request that is no success.
@@ -160,7 +153,7 @@ func (e *Error) busy() bool {
 	case http.StatusNotImplemented, http.StatusHTTPVersionNotSupported:
 		return false
 	}
-	return e.Status >= 500 || isFlood(e)
+	return e.Status >= 500 || e.Flooded()
 }
 
 // refusalOf is the error of a document that a whole request was refused for.

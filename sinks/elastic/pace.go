@@ -41,8 +41,8 @@ func (w *waiting) pause(trouble error, progress bool) error {
 	if progress {
 		w.tries, w.malformed = 0, 0
 	}
-	var full *flooded
-	w.probing = errors.As(trouble, &full)
+	var answer *Error
+	w.probing = errors.As(trouble, &answer) && answer.Flooded()
 	since, tell := b.adapt(trouble, progress, w.probing || w.tries > 0)
 	if tell && b.options.Waiting != nil {
 		b.options.Waiting(trouble)

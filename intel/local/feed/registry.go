@@ -77,18 +77,7 @@ func (r *Registry) write(path string) error {
 		return err
 	}
 	sharedfile.Sweep(path)
-	draft, err := sharedfile.Create(path, 0o640)
-	if err != nil {
-		return err
-	}
-	defer draft.Discard()
-	if _, err := draft.Write(data.Bytes()); err != nil {
-		return err
-	}
-	if err := draft.Finish(); err != nil {
-		return err
-	}
-	return draft.Publish()
+	return sharedfile.Replace(path, data.Bytes(), 0o640)
 }
 
 // Get returns the feed of that name, or nil.

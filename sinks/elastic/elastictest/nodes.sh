@@ -105,7 +105,7 @@ launch() {
   case $kind in
     opensearch*)
       mkdir -p "$dir/conf"
-      printf '%s\n' 'discovery.type: single-node' 'transport.port: 0' 'network.host: 127.0.0.1' >"$dir/conf/opensearch.yml"
+      printf '%s\n' 'discovery.type: single-node' 'transport.port: 0' 'network.host: 127.0.0.1' 'cluster.info.update.interval: 10s' >"$dir/conf/opensearch.yml"
       command+=(-cp "$cp" org.codelibs.opensearch.runner.OpenSearchRunner -basePath "$dir" -confPath "$dir/conf" -numOfNode 1
         -baseHttpPort $((p - 1)) -clusterName iocpipe) ;;
     es7) mkdir -p "$dir/config" && command+=(-cp "$cp" "$here/Node7.java" "$dir" "$p") ;;
