@@ -51,6 +51,8 @@ type indexer struct {
 	id      []byte
 	file    string // the prefix of IDs is that of
 	prefix  []byte
+	path    string // the name of the file at hand,
+	encoded []byte // and as JSON
 
 	long     []byte // the line over the limit, as far as it has come
 	longFrom int64  // its offset
@@ -122,7 +124,10 @@ func (x *indexer) appendHead(dst []byte, when time.Time, at Position) []byte {
 	dst = append(dst, `",`...)
 	if at.Name != "-" {
 		dst = append(dst, `"log":{"file":{"path":`...)
-		dst = annotate.AppendString(dst, at.Name)
+		if x.path != at.Name || len(x.encoded) == 0 {
+			x.path, x.encoded = strings.Clone(at.Name), annotate.AppendString(x.encoded[:0], at.Name)
+		}
+		dst = append(dst, x.encoded...)
 		dst = append(dst, `},"offset":`...)
 		dst = strconv.AppendInt(dst, at.Offset, 10)
 		dst = append(dst, "},"...)

@@ -64,6 +64,9 @@ func syslogHost(line []byte) string {
 	var fields [bsd + 1][]byte
 	n := 0
 	for field := range bytes.FieldsSeq(line[:min(len(line), 160)]) {
+		if n == 0 && len(field) != len("Mar") && len(field) <= len("2006-01-02T15:04:05") && field[0] != '<' {
+			return "" // most often
+		}
 		fields[n] = field
 		if n++; n == len(fields) {
 			break

@@ -52,24 +52,9 @@ func (d *document) parse(event []byte) bool {
 	return true
 }
 
-// wrap is parse for a text line as an event, which has members, but none of the families: it need not be read.
-func (d *document) wrap(event []byte) {
-	end := len(event) - 1
-	d.src, d.open, d.close, d.kept = event, 1, end, 1
-	d.members = append(d.members[:0], member{value: span{end, end}}) // new ones go behind it
-	for f := range numFamilies {
-		d.forget(f)
-	}
-}
-
-func (d *document) forget(f family) {
-	fam := &d.families[f]
-	fam.nested, fam.spread, fam.dotted, fam.opened, fam.kept = false, false, false, false, 0
-}
-
 func (d *document) locate(f family) bool {
-	d.forget(f)
 	fam := &d.families[f]
+	fam.nested, fam.spread, fam.opened, fam.kept = false, false, false, 0
 	last := -1
 	for i, m := range d.members {
 		if rest, ok := bytes.CutPrefix(d.nameOf(m), []byte(familyNames[f])); !ok {

@@ -193,10 +193,14 @@ func (a *Annotator) closeFamily(f family) {
 	}
 }
 
+func (a *Annotator) hasEntries() bool {
+	return slices.ContainsFunc(a.picks, func(p pick) bool { return p.entry })
+}
+
 // mergeEntries replaces the own entries of the event that are known anew, and renders those that it lacks.
 func (a *Annotator) mergeEntries() list {
 	l := list{family: threatFields}
-	if !slices.ContainsFunc(a.picks, func(p pick) bool { return p.entry }) {
+	if !a.hasEntries() {
 		return l
 	}
 	if a.Flat {
@@ -288,15 +292,20 @@ func (a *Annotator) mergeRelated(name string) list {
 		a.markRelated(name, m.value.of(a.doc.src))
 	}
 	l.added.start = len(a.text)
+	a.text = a.appendValues(a.text, name)
+	l.added.end = len(a.text)
+	return l
+}
+
+// appendValues appends the values that a member of related.* lacks, each behind a comma.
+func (a *Annotator) appendValues(dst []byte, name string) []byte {
 	for i := range a.picks {
 		p := &a.picks[i]
 		if relatedName(p.hit.Type) == name && len(p.hit.Value) <= maxKeyword && a.once(p) {
-			a.text = append(a.text, ',')
-			a.text = AppendString(a.text, p.hit.Value)
+			dst = AppendString(append(dst, ','), p.hit.Value)
 		}
 	}
-	l.added.end = len(a.text)
-	return l
+	return dst
 }
 
 // markRelated marks the key that an element of related.* names as listed.

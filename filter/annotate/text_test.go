@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"iocpipe/intel"
 )
 
 // formsOf returns the lines of text.log and some that no file should hold.
@@ -52,18 +54,24 @@ func TestWrappedIsAnnotatedOnce(t *testing.T) {
 	}
 }
 
-// A wrapped line is annotated as the event is that it is wrapped in, which need not be read for it.
+// A wrapped line is annotated as the event is that it is wrapped in, which need not be read where nothing is known.
 func TestWrappedIsAnnotatedLikeAnEvent(t *testing.T) {
 	const head = `"@timestamp":"2026-11-01T01:00:00.000Z","host":{"name":"h"},`
 	for _, line := range formsOf(t) {
-		a, hits := atNoon(), find(line)
-		got := a.AppendWrapped(nil, []byte(head), line, hits)
-		a.choose(line, hits, false)
-		if !a.doc.parse(appendBare(nil, []byte(head), line)) {
-			t.Fatalf("%q is no event", line)
-		}
-		if want := a.splice(nil); !bytes.Equal(got, want) {
-			t.Errorf("got  %s\nwant %s", got, want)
+		hits := find(line)
+		for range 2 {
+			a := atNoon()
+			got := a.AppendWrapped(nil, []byte(head), line, hits)
+			a.choose(line, hits, false)
+			if !a.doc.parse(appendBare(nil, []byte(head), line)) {
+				t.Fatalf("%q is no event", line)
+			}
+			if want := a.splice(nil); !bytes.Equal(got, want) {
+				t.Errorf("got  %s\nwant %s", got, want)
+			}
+			for i := range hits { // and again when nothing is known of them
+				hits[i].Finding = intel.Finding{}
+			}
 		}
 	}
 }

@@ -11,16 +11,30 @@ import (
 // head, each followed by a comma, which may be none; they are not threat, related and iocpipe.
 func (a *Annotator) AppendWrapped(dst, head, line []byte, hits []Hit) []byte {
 	a.choose(line, hits, false)
-	if len(a.picks) == 0 {
-		return appendBare(dst, head, line)
-	}
-	a.wrapped = appendBare(a.wrapped[:0], head, line)
-	if bytes.HasSuffix(a.wrapped, []byte(bareEndEscaped)) { // seldom
+	if a.hasEntries() || !utf8.Valid(line) {
+		a.wrapped = appendBare(a.wrapped[:0], head, line)
 		a.doc.parse(a.wrapped) // cannot fail
-	} else {
-		a.doc.wrap(a.wrapped)
+		return a.splice(dst)
 	}
-	return a.splice(dst)
+	dst = appendBare(dst, head, line) // of most lines nothing is known, and what they name is all that their event lacks
+	return append(a.appendRelatedFields(dst[:len(dst)-1]), '}')
+}
+
+// appendRelatedFields appends related.* as a member of an event that has others, but neither threat, related nor iocpipe.
+func (a *Annotator) appendRelatedFields(dst []byte) []byte {
+	related := append(dst, `,"related":{`...)
+	empty := len(related)
+	for _, name := range [...]string{"ip", "hosts", "hash"} {
+		named := appendName(related, name)
+		if values := a.appendValues(named, name); len(values) > len(named) {
+			values[len(named)] = '[' // in the place of the first comma
+			related = append(values, ']', ',')
+		}
+	}
+	if len(related) == empty {
+		return dst
+	}
+	return appendClose(related, '}')
 }
 
 // appendBare appends line as an event without annotation.
