@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"filter/annotate": {"extract", "intel"},
 	"filter/source":   {"sharedfile"},
 	"sinks":           {"extract", "intel", "httpclient", "sharedfile"},
-	"enrich":          {"extract", "intel", "cache", "lookup", "filter/annotate", "sinks/elastic", "httpclient", "sharedfile"},
+	"enrich":          {"extract", "intel", "cache", "lookup", "filter/annotate", "sinks/elastic", "sharedfile"},
 	"server":          {"extract", "intel", "cache", "lookup", "filter", "report"},
 	"report":          {"extract", "intel", "cache", "lookup", "filter"},
 	"bench":           {"..."},

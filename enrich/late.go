@@ -17,6 +17,7 @@ import (
 	"iocpipe/extract"
 	"iocpipe/filter/annotate"
 	"iocpipe/intel"
+	"iocpipe/sinks/elastic"
 )
 
 const (
@@ -150,7 +151,7 @@ func (l *Late) Run(ctx context.Context) {
 // many verdicts documents were not updated.
 func (l *Late) Finish(ctx context.Context) (c Counts, lost int64) {
 	if l.waiting() > 0 && l.unshown {
-		_ = sleep(ctx, quietFor) // then ctx is done, and so is the round
+		_ = elastic.Sleep(ctx, quietFor) // then ctx is done, and so is the round
 	}
 	for l.waiting() > 0 && ctx.Err() == nil {
 		l.round(ctx, time.Now().Add(unshownFor))

@@ -5,20 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"time"
 
-	"iocpipe/httpclient"
 	"iocpipe/sinks/elastic"
-)
-
-const (
-	firstPause, maxPause = 500 * time.Millisecond, time.Minute
-
-	// floodPause is the time between looks whether a full disk has room again.
-	floodPause = 30 * time.Second
 )
 
 // A server is a Server that may be busy for a while.
@@ -37,7 +28,7 @@ func (s *server) do(ctx context.Context, method, path string, query url.Values, 
 			if err = answer.Err(); err == nil {
 				return answer.Body, nil
 			}
-			after = retryAfter(answer.Header)
+			after = answer.RetryAfter()
 		}
 		if !passes(err) || ctx.Err() != nil {
 			return nil, err
@@ -45,7 +36,7 @@ func (s *server) do(ctx context.Context, method, path string, query url.Values, 
 		if time.Since(since) > s.patience {
 			return nil, fmt.Errorf("the server was waited for for %s: %w", s.patience, err)
 		}
-		if err := sleep(ctx, cmp.Or(after, backoff(try))); err != nil {
+		if err := elastic.Sleep(ctx, cmp.Or(after, elastic.Backoff(try))); err != nil {
 			return nil, err
 		}
 	}
@@ -69,27 +60,6 @@ func isBusy(status int) bool {
 		return true
 	}
 	return false
-}
-
-// retryAfter returns how long a server wants to be left alone.
-func retryAfter(h http.Header) time.Duration {
-	return httpclient.RetryAfter(h, time.Now(), 10*maxPause)
-}
-
-// backoff returns a random part of a time that doubles with each try (full jitter).
-func backoff(try int) time.Duration {
-	return 1 + rand.N(min(firstPause<<min(try, 10), maxPause))
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // statusOf returns the status of an error that is an answer, or 0.

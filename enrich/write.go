@@ -230,13 +230,13 @@ func (d *delivery) pause(ctx context.Context, trouble error, after time.Duration
 	if time.Since(d.since) > d.job.Patience {
 		return fmt.Errorf("the server was waited for for %s: %w", d.job.Patience, trouble)
 	}
-	wait := cmp.Or(after, backoff(d.tries))
+	wait := cmp.Or(after, elastic.Backoff(d.tries))
 	var answer *elastic.Error
 	if errors.As(trouble, &answer) && answer.Flooded() {
-		wait = floodPause
+		wait = elastic.FloodPause
 	}
 	d.tries++
-	return sleep(ctx, wait)
+	return elastic.Sleep(ctx, wait)
 }
 
 // appendTo appends the two lines of the bulk API.
@@ -308,7 +308,7 @@ func (w *writer) post(ctx context.Context, batch []*update) (results []result, a
 		return nil, 0, err
 	}
 	if err := answer.Err(); err != nil {
-		return nil, retryAfter(answer.Header), err
+		return nil, answer.RetryAfter(), err
 	}
 	var items struct{ Items []map[string]result }
 	if err := json.Unmarshal(answer.Body, &items); err != nil {

@@ -67,8 +67,8 @@ func mapped(t *testing.T) (fields []string) {
 
 // ecsFields are those of the Elastic Common Schema that the example uses beside iocpipe's own.
 var ecsFields = []string{"@timestamp", "host.name", "message", "event.kind", "event.module", "source.ip", "destination.ip", "client.ip", "server.ip",
-	"dns.question.name", "destination.domain", "url.domain", "file.hash.md5", "file.hash.sha1", "file.hash.sha256", "process.hash.sha256",
-	"email.from.address", "threat.indicator.ip", "threat.indicator.url.domain", "threat.indicator.file.hash.md5",
+	"dns.question.name", "destination.domain", "url.domain", "url.full", "file.hash.md5", "file.hash.sha1", "file.hash.sha256", "process.hash.sha256",
+	"email.from.address", "threat.indicator.ip", "threat.indicator.url.domain", "threat.indicator.url.full", "threat.indicator.file.hash.md5",
 	"threat.indicator.file.hash.sha1", "threat.indicator.file.hash.sha256", "threat.indicator.email.address"}
 
 // fieldNames finds the names of fields in aggregations, queries in Kibana's language, and rules.
@@ -210,6 +210,33 @@ func TestQuickStart(t *testing.T) {
 	golden(t, "README.md", text)
 	golden(t, "index-template.txt", shell("iocpipe --to elasticsearch --es-flavor opensearch --es-print-templates"))
 	askCharts(t, node.URL)
+	askRules(t, node.URL)
+}
+
+// askRules looks for indicators in the fields that the rules compare with, at a node that holds the quick start's.
+func askRules(t *testing.T, url string) {
+	t.Helper()
+	for _, rule := range readLines(t, "rules.ndjson") {
+		mapping, _ := rule["threat_mapping"].([]any)
+		if len(mapping) == 0 {
+			continue
+		}
+		var anyOf []object
+		for _, entry := range mapping {
+			anyOf = append(anyOf, object{"exists": object{"field": elastictest.At(entry, "entries", 0, "value")}})
+		}
+		index := elastictest.At(rule, "threat_index", 0).(string)
+		elastictest.Must(t, "POST", url+"/"+index+"/_refresh", "")
+		body, _ := json.Marshal(object{"query": object{"bool": object{"should": anyOf}}}) // of texts
+		all, usable := elastictest.Must(t, "GET", url+"/"+index+"/_count", ""), elastictest.Must(t, "POST", url+"/"+index+"/_count", string(body))
+		if n := elastictest.At(all, "count"); n == 0.0 || n != elastictest.At(usable, "count") {
+			t.Errorf("%v: of %v indicators it compares with %v", rule["rule_id"], n, elastictest.At(usable, "count"))
+		}
+		network := elastictest.Must(t, "POST", url+"/"+index+"/_count", `{"query":{"term":{"threat.indicator.ip":"198.51.100.0/24"}}}`)
+		if elastictest.At(network, "count") == 0.0 {
+			t.Error("addresses are no addresses there")
+		}
+	}
 }
 
 // askCharts sends the aggregations of the charts to a node that holds the quick start's events.

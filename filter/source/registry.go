@@ -292,11 +292,18 @@ func (r *Registry) reach(id string, offset, line int64) {
 
 // settle writes what has changed, of which the journal has no more to say. No step may be under way.
 func (r *Registry) settle() error {
-	if err := r.save(); err != nil || r.journal == nil {
+	err := r.save()
+	if r.journal == nil {
 		return err
 	}
-	return r.journal.Truncate(0)
+	if size, _ := r.journal.Seek(0, io.SeekCurrent); err != nil && size < maxJournal { // it stands at the end
+		return err
+	}
+	return errors.Join(err, r.journal.Truncate(0))
 }
+
+// maxJournal bounds the journal, in bytes, while positions cannot be written.
+const maxJournal = 4 << 20
 
 // Save writes what has changed.
 func (r *Registry) Save() error {

@@ -11,8 +11,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"iocpipe/httpclient"
 )
 
 // The limits that a Bulk has unless it is told others.
@@ -445,7 +443,7 @@ func (b *Bulk) post(items []*item) ([]result, error) {
 		return nil, err
 	}
 	if err := answer.Err(); err != nil {
-		return nil, &rejection{err.(*Error), httpclient.RetryAfter(answer.Header, time.Now(), maxRetryAfter)}
+		return nil, &rejection{err.(*Error), answer.RetryAfter()}
 	}
 	if allIndexed(answer.Body, len(items)) {
 		b.track(items[0].index(), answer.Body)

@@ -23,6 +23,8 @@ import (
 	"github.com/elastic/go-elasticsearch/v8"
 	"github.com/klauspost/compress/gzip"
 	"github.com/valyala/fastjson"
+
+	"iocpipe/httpclient"
 )
 
 // maxAnswer bounds the answers that are read, in bytes.
@@ -330,6 +332,11 @@ func (e *Error) Error() string {
 		}
 	}
 	return strings.Join(parts, ": ")
+}
+
+// RetryAfter returns how long the server does not want to be asked; 0 when it does not say, and ten minutes at most.
+func (r *Response) RetryAfter() time.Duration {
+	return httpclient.RetryAfter(r.Header, time.Now(), maxRetryAfter)
 }
 
 // Err returns nil for a status of success, else an [*Error].

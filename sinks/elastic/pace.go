@@ -8,9 +8,11 @@ import (
 	"time"
 )
 
+// FloodPause is the time between looks whether a full disk has room again.
+const FloodPause = 30 * time.Second
+
 const (
 	firstPause, maxPause = 500 * time.Millisecond, time.Minute
-	floodPause           = 30 * time.Second // between looks whether a full disk has room again
 	maxRetryAfter        = 10 * time.Minute
 	maxMalformed         = 8 // answers, one after the other, that are none
 )
@@ -60,24 +62,27 @@ func (w *waiting) pause(trouble error, progress bool) error {
 	}
 	d := w.length(trouble)
 	w.tries++
-	return sleep(b.ctx, d)
+	return Sleep(b.ctx, d)
 }
 
-// length returns how long to wait after trouble: what the server says, a while for a full disk, else a random part (full
-// jitter) of a time that doubles.
+// length returns how long to wait after trouble: what the server says, a while for a full disk, else [Backoff].
 func (w *waiting) length(trouble error) time.Duration {
 	var r *rejection
 	switch {
 	case w.probing:
-		return floodPause
+		return FloodPause
 	case errors.As(trouble, &r) && r.after > 0:
 		return r.after
 	}
-	most := min(firstPause<<min(w.tries, 10), maxPause)
-	return 1 + rand.N(most)
+	return Backoff(w.tries)
 }
 
-func sleep(ctx context.Context, d time.Duration) error {
+// Backoff returns how long to wait for a busy server before it is tried again: a random part of a time that doubles with each
+// try (full jitter), of a minute at most.
+func Backoff(try int) time.Duration { return 1 + rand.N(min(firstPause<<min(try, 10), maxPause)) }
+
+// Sleep waits. When ctx is done it returns at once, with the cause.
+func Sleep(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -80,7 +80,7 @@ func (w *wire) reload() (changed bool, err error) {
 
 func (w *wire) newTransport(ca []byte) (*http.Transport, error) {
 	secure := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: w.config.Insecure}
-	if len(ca) > 0 {
+	if len(ca) > 0 { // and nobody else, as clients of Elasticsearch have it: a cluster's own authority is named to be the only one
 		secure.RootCAs = x509.NewCertPool()
 		if !secure.RootCAs.AppendCertsFromPEM(ca) {
 			return nil, fmt.Errorf("CA: %s holds no certificate in PEM", w.config.CA)

@@ -29,6 +29,13 @@ const (
 	ES9         Kind = "es9"         // 9.0
 )
 
+// Secure is OpenSearch 3.4 with its security plugin: https, users and roles. Its user admin has the password admin.
+const Secure Kind = "secure"
+
+// Certificates returns the folder of the certificates of the [Secure] node that tests share: ca.pem of who signed them, and
+// shipper.pem with shipper.key of a client.
+func Certificates() string { return os.Getenv("IOCPIPE_SECURE_CERTS") }
+
 // Kinds are those that every test is to pass on.
 var Kinds = []Kind{OpenSearch, OpenSearch2, ES7, ES8, ES9}
 

@@ -6,7 +6,8 @@
 #   nodes.sh kill  DIR [KIND…]   as stop, with SIGKILL
 #   nodes.sh fetch [KIND…]       gets the jars alone
 #
-# KINDs: opensearch (3.8), opensearch2 (2.19), es7, es8, es9; without any: all.
+# KINDs: opensearch (3.8), opensearch2 (2.19), es7, es8, es9, and secure (OpenSearch 3.4 with its security plugin: https, users, roles;
+# user and password are admin; certificates in IOCPIPE_SECURE_CERTS); without any: all.
 # Settings from the environment: NODE_OPTS (for java; default a small heap), NODES_CACHE (folder of class paths).
 set -euo pipefail
 
@@ -18,7 +19,7 @@ say() { printf 'nodes.sh: %s\n' "$*" >&2; }
 die() { say "$*"; exit 1; }
 
 variable() { # KIND: the variable that tests read
-  case $1 in opensearch | opensearch2) echo "IOCPIPE_${1^^}" ;; es7 | es8 | es9) echo "IOCPIPE_${1^^}" ;; *) die "$1: no such kind" ;; esac
+  case $1 in opensearch | opensearch2 | es7 | es8 | es9 | secure) echo "IOCPIPE_${1^^}" ;; *) die "$1: no such kind" ;; esac
 }
 
 # jdk MIN MAX prints the home of a JDK of such a version.
@@ -37,6 +38,7 @@ needs() {
   local kind=$1 packages=()
   command -v curl >/dev/null || packages+=(curl)
   command -v mvn >/dev/null || packages+=(maven)
+  [[ $kind != secure ]] || command -v openssl >/dev/null || packages+=(openssl)
   home=$(jdk ${wants[$kind]}) || packages+=("$(newest "${wants[$kind]}")")
   if ((${#packages[@]})); then
     say "installing ${packages[*]}"
@@ -45,7 +47,7 @@ needs() {
   fi
   home=$(jdk ${wants[$kind]}) || die "$kind needs a JDK of version ${wants[$kind]/ / to }: install one into /usr/lib/jvm, or set JAVA_HOME"
 }
-declare -A wants=([opensearch]="21 99" [opensearch2]="17 23" [es7]="17 20" [es8]="17 23" [es9]="21 99")
+declare -A wants=([opensearch]="21 99" [opensearch2]="17 23" [es7]="17 20" [es8]="17 23" [es9]="21 99" [secure]="21 99")
 
 newest() { # "MIN MAX": the package of a JDK that the distribution has
   local v
@@ -72,7 +74,7 @@ taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 # port KIND HOME prints the one it had, or a free one. OpenSearch's runner wants it below 9300.
 port() {
   local p from=20000 width=10000
-  [[ $1 == opensearch* ]] && from=9201 width=98
+  [[ $1 == opensearch* || $1 == secure ]] && from=9201 width=98
   if [[ -s $2/port ]]; then cat "$2/port"; return; fi
   for _ in {1..50}; do
     p=$((from + RANDOM % width))
@@ -94,6 +96,34 @@ module() {
   (IFS=:; echo "${rest[*]}")
 }
 
+# certificates DIR makes an authority, and certificates by it of the node, an administrator and a shipper.
+certificates() {
+  local name key=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
+  mkdir -p "$1"
+  openssl req -x509 "${key[@]}" -days 30 -keyout "$1/ca.key" -out "$1/ca.pem" -subj "/CN=iocpipe test"
+  for name in node admin shipper; do
+    openssl req "${key[@]}" -keyout "$1/$name.key" -out "$1/$name.csr" -subj "/O=iocpipe/CN=$name"
+    openssl x509 -req -in "$1/$name.csr" -CA "$1/ca.pem" -CAkey "$1/ca.key" -CAcreateserial -days 30 -out "$1/$name.pem" \
+      -extfile <(printf '%s\n' subjectAltName=DNS:localhost,IP:127.0.0.1 extendedKeyUsage=serverAuth,clientAuth)
+  done
+}
+
+# secure HOME CP JDK unpacks the security plugin, configures it, and prints the class path with it.
+secure() {
+  local dir=$1 zip rest
+  zip=$(tr : '\n' <<<"$2" | grep '\.zip$')
+  rest=$(tr : '\n' <<<"$2" | grep -v '\.zip$' | paste -sd:)
+  if [[ ! -d $dir/conf/certs ]]; then
+    mkdir -p "$dir/plugin" "$dir/conf/opensearch-security"
+    (cd "$dir/plugin" && "$3/bin/jar" xf "$zip")
+    cp "$dir"/plugin/config/*.yml "$dir/conf/opensearch-security/"
+    sed -i '/clientcert_auth_domain:/,/http_enabled/s/http_enabled: false/http_enabled: true/' "$dir/conf/opensearch-security/config.yml"
+    certificates "$dir/conf/certs" >&2
+    cat "$here/secure.yml" >"$dir/conf/opensearch.yml"
+  fi
+  echo "$rest:$dir/plugin/*"
+}
+
 # launch KIND HOME starts it in the background.
 launch() {
   local kind=$1 dir=$2 cp p home command version
@@ -108,6 +138,9 @@ launch() {
       printf '%s\n' 'discovery.type: single-node' 'transport.port: 0' 'network.host: 127.0.0.1' 'cluster.info.update.interval: 10s' >"$dir/conf/opensearch.yml"
       command+=(-cp "$cp" org.codelibs.opensearch.runner.OpenSearchRunner -basePath "$dir" -confPath "$dir/conf" -numOfNode 1
         -baseHttpPort $((p - 1)) -clusterName iocpipe) ;;
+    secure)
+      command+=(-cp "$(secure "$dir" "$cp" "$home" 2>>"$dir/out")" org.codelibs.opensearch.runner.OpenSearchRunner -basePath "$dir" -confPath "$dir/conf"
+        -numOfNode 1 -baseHttpPort $((p - 1)) -clusterName iocpipe -pluginTypes org.opensearch.security.OpenSearchSecurityPlugin) ;;
     es7) mkdir -p "$dir/config" && command+=(-cp "$cp" "$here/Node7.java" "$dir" "$p") ;;
     es8) command+=(--module-path "$(module "$dir" "$cp" "$version" 17)" --add-modules ALL-MODULE-PATH "$here/Node8.java" "$dir" "$p") ;;
     es9) command+=(--module-path "$(module "$dir" "$cp" "$version" 21)" --add-modules ALL-MODULE-PATH "$here/Node9.java" "$dir" "$p") ;;
@@ -118,11 +151,19 @@ launch() {
 
 alive() { [[ -s $1/pid ]] && kill -0 "$(<"$1/pid")" 2>/dev/null; }
 
+url() { # KIND HOME
+  local scheme=http
+  [[ $1 == secure ]] && scheme=https
+  echo "$scheme://127.0.0.1:$(<"$2/port")"
+}
+
 # await KIND HOME waits until it answers.
 await() {
-  local url=http://127.0.0.1:$(<"$2/port")
+  local url as=()
+  url=$(url "$1" "$2")
+  [[ $1 == secure ]] && as=(--cacert "$2/conf/certs/ca.pem" -u admin:admin)
   for _ in {1..600}; do
-    curl -fs -m 5 -o "$2/health" "$url/_cluster/health?wait_for_status=yellow&timeout=2s" && return
+    curl -fs -m 5 "${as[@]}" -o "$2/health" "$url/_cluster/health?wait_for_status=yellow&timeout=2s" && return
     alive "$2" || break
     sleep 0.2
   done
@@ -140,7 +181,8 @@ start() {
   done
   for kind in "${kinds[@]}"; do
     await "$kind" "$root/$kind"
-    echo "$(variable "$kind")=http://127.0.0.1:$(<"$root/$kind/port")"
+    echo "$(variable "$kind")=$(url "$kind" "$root/$kind")"
+    [[ $kind != secure ]] || echo "IOCPIPE_SECURE_CERTS=$root/$kind/conf/certs"
   done
 }
 
@@ -158,7 +200,7 @@ end() { # SIGNAL
   done
 }
 
-usage() { sed -n '4,7p' "${BASH_SOURCE[0]}" >&2; exit 2; }
+usage() { sed -n '4,9p' "${BASH_SOURCE[0]}" >&2; exit 2; }
 
 (($# >= 1)) || usage
 action=$1 && shift
@@ -167,7 +209,7 @@ if [[ $action != fetch ]]; then
   mkdir -p "$1" && root=$(cd "$1" && pwd) && shift
 fi
 kinds=("$@")
-((${#kinds[@]})) || kinds=(opensearch opensearch2 es7 es8 es9)
+((${#kinds[@]})) || kinds=(opensearch opensearch2 es7 es8 es9 secure)
 case $action in
   start) start ;;
   stop) end TERM ;;
