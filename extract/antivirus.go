@@ -23,7 +23,7 @@ func (s *Scanner) detectionField(v *view) bool {
 		return false
 	}
 	s.cur = v
-	if s.Types == 0 || s.Types.Has(Antivirus) {
+	if s.wantType(Antivirus) {
 		s.add(Match{Key: Key{Antivirus, alias(s.lowered(v.text))}}, 0, len(v.text))
 	} else {
 		s.drop(Unlisted, 0, len(v.text))

@@ -252,12 +252,14 @@ func (s *Scanner) mark(t []byte, i int) (next int, ok bool) {
 
 // emit appends an indicator that stands at t[start:end] of the current text.
 func (s *Scanner) emit(typ Type, value []byte, start, end int) {
-	if s.Types != 0 && !s.Types.Has(typ) || !s.wantField() {
+	if !s.wantType(typ) || !s.wantField() {
 		s.drop(Unlisted, start, end)
 		return
 	}
 	s.add(Match{Key: Key{typ, alias(value)}}, start, end)
 }
+
+func (s *Scanner) wantType(typ Type) bool { return s.Types == 0 || s.Types.Has(typ) }
 
 // drop notes for explain what is no indicator, and by which rule.
 func (s *Scanner) drop(rule Rule, start, end int) {

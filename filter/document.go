@@ -120,7 +120,7 @@ func (a *Annotation) appendDocument(dst, line []byte, event bool, at Position, n
 // appendHead appends the members that a text line gets in front of its message.
 func (x *indexer) appendHead(dst []byte, when time.Time, at Position) []byte {
 	dst = append(dst, `"@timestamp":"`...)
-	dst = appendTime(dst, when)
+	dst = annotate.AppendTime(dst, when)
 	dst = append(dst, `",`...)
 	if at.Name != "-" {
 		dst = append(dst, `"log":{"file":{"path":`...)
@@ -140,14 +140,6 @@ func (x *indexer) appendHead(dst []byte, when time.Time, at Position) []byte {
 	return dst
 }
 
-// appendTime appends a time in UTC, with milliseconds. The time package has a short way for RFC 3339 that it does not have
-// with them.
-func appendTime(dst []byte, t time.Time) []byte {
-	dst = t.UTC().AppendFormat(dst, time.RFC3339)
-	ms := t.Nanosecond() / int(time.Millisecond)
-	return append(dst[:len(dst)-1], '.', '0'+byte(ms/100), '0'+byte(ms/10%10), '0'+byte(ms%10), 'Z')
-}
-
 func (a *Annotation) appendEventDocument(dst, line []byte, v *fastjson.Value, at Position, now time.Time) []byte {
 	x := &a.index
 	when, own := x.eventTime(v, now)
@@ -164,7 +156,7 @@ func (a *Annotation) appendEventDocument(dst, line []byte, v *fastjson.Value, at
 	document = bytes.TrimRight(document, " \t\r\n")
 	if !own {
 		dst = append(dst, `{"@timestamp":"`...)
-		dst = append(appendTime(dst, when), '"')
+		dst = append(annotate.AppendTime(dst, when), '"')
 		if document = bytes.TrimLeft(document[1:], " \t"); document[0] != '}' {
 			dst = append(dst, ',')
 		}

@@ -163,7 +163,7 @@ func (l *Late) take(key extract.Key) (Passage, bool) {
 // AppendFollowUp appends the record that follows events which have left without the verdict: one line, an event of
 // kind enrichment with the indicator, its answer, and how many events passed, the first and the last of them.
 func AppendFollowUp(dst []byte, a *annotate.Annotator, v LateVerdict, now time.Time) []byte {
-	bare := append([]byte(`{"@timestamp":"`), now.UTC().Format("2006-01-02T15:04:05.000Z")...)
+	bare := annotate.AppendTime([]byte(`{"@timestamp":"`), now)
 	bare = append(bare, `","event":{"kind":"enrichment"},"iocpipe":{"late":{"events":`...)
 	bare = strconv.AppendInt(bare, v.Events, 10)
 	bare = append(bare, `,"indicator":`...)
@@ -182,7 +182,7 @@ func AppendFollowUp(dst []byte, a *annotate.Annotator, v LateVerdict, now time.T
 
 func appendPlace(dst []byte, p Place) []byte {
 	dst = append(dst, `{"time":"`...)
-	dst = p.Time.UTC().AppendFormat(dst, "2006-01-02T15:04:05.000Z")
+	dst = annotate.AppendTime(dst, p.Time)
 	dst = append(dst, '"')
 	if p.File != "" {
 		dst = append(dst, `,"file":`...)

@@ -61,16 +61,6 @@ func TestLineClock(t *testing.T) {
 	}
 }
 
-func TestAppendTime(t *testing.T) {
-	for _, when := range []time.Time{
-		{}, time.Unix(1e9, 999_999_999), time.Unix(1e9, 7_000_000).In(time.FixedZone("", 5400)), time.Date(12345, 1, 2, 3, 4, 5, 60e6, time.UTC),
-	} {
-		if got, want := string(appendTime(nil, when)), when.UTC().Format("2006-01-02T15:04:05.000Z"); got != want {
-			t.Errorf("got %s, want %s", got, want)
-		}
-	}
-}
-
 func FuzzLineTime(f *testing.F) {
 	f.Add([]byte("Mar  4 09:15:22 host")) // no year
 	f.Add([]byte(`{"@timestamp":"`))      // the value is cut off

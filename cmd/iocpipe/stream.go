@@ -66,6 +66,11 @@ func (s *stream) complainOf(about string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed = true
+	s.tell(about, err)
+}
+
+// tell prints what is wrong, and keeps it until it is mended; mu is held.
+func (s *stream) tell(about string, err error) {
 	if !slices.ContainsFunc(s.wrong, func(p problem) bool { return p.about == about }) {
 		s.wrong = append(s.wrong, problem{about, err.Error()})
 	}
@@ -96,10 +101,7 @@ func (s *stream) degraded(about string, err error) {
 func (s *stream) waits(about string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !slices.ContainsFunc(s.wrong, func(p problem) bool { return p.about == about }) {
-		s.wrong = append(s.wrong, problem{about, err.Error()})
-	}
-	fmt.Fprintf(s.con.stderr, "iocpipe: %s\n", oneLine(err.Error()))
+	s.tell(about, err)
 }
 
 // flows takes back what waits said, and says so.

@@ -53,7 +53,7 @@ func (a *Annotator) appendIndicator(dst []byte, p *pick, related *related) []byt
 	dst = appendField(dst, "description", a.phrase)
 	if seen := lastSeen(f); !seen.IsZero() {
 		dst = append(appendName(dst, "last_seen"), '"')
-		dst = append(seen.UTC().AppendFormat(dst, timeLayout), `",`...)
+		dst = append(AppendTime(dst, seen), `",`...)
 	}
 	return append(appendClose(dst, '}'), ',')
 }

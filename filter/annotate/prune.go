@@ -13,8 +13,7 @@ func (a *Annotator) Prune(dst, event []byte, known func(extract.Key) bool) []byt
 	if !a.doc.parse(event) {
 		return append(dst, event...)
 	}
-	a.edits, a.text, a.stamp, a.changed = a.edits[:0], a.text[:0], a.stamp[:0], false
-	a.sum.reset()
+	a.begin()
 	l := a.list(threatFields, "enrichments")
 	pruned := a.pruneEntries(known)
 	if pruned == 0 {
@@ -38,8 +37,7 @@ func (a *Annotator) Flatten(dst, event []byte) (out []byte, had bool) {
 	if !a.doc.parse(event) {
 		return append(dst, event...), false
 	}
-	a.edits, a.text, a.changed = a.edits[:0], a.text[:0], false
-	a.sum.reset()
+	a.begin()
 	l := a.list(threatFields, "enrichments")
 	switch pruned := a.pruneEntries(func(extract.Key) bool { return false }); {
 	case pruned == 0:
@@ -65,14 +63,8 @@ func (a *Annotator) pruneEntries(known func(extract.Key) bool) (pruned int) {
 			a.sum.add(own.verdict, own.votes, own.voted, string(own.field))
 			continue
 		}
-		at := m.value
-		if i > pruned {
-			at.start = items[i-1].value.end
-		} else if i+1 < len(items) {
-			at.end = items[i+1].value.start
-		}
+		a.edits = append(a.edits, edit{at: cut(items, i, pruned)})
 		pruned++
-		a.edits = append(a.edits, edit{at: at})
 	}
 	return pruned
 }
@@ -91,16 +83,9 @@ func (a *Annotator) pruneSummary() {
 // deleteFamily takes out the object of a family.
 func (a *Annotator) deleteFamily(f family) {
 	for i, m := range slices.Backward(a.doc.members) {
-		if string(a.doc.nameOf(m)) != familyNames[f] {
-			continue
+		if string(a.doc.nameOf(m)) == familyNames[f] {
+			a.edits = append(a.edits, edit{at: cut(a.doc.members, i, 0)})
+			return
 		}
-		at := span{m.key.start, m.value.end}
-		if i > 0 {
-			at.start = a.doc.members[i-1].value.end
-		} else if len(a.doc.members) > 1 {
-			at.end = a.doc.members[1].key.start
-		}
-		a.edits = append(a.edits, edit{at: at})
-		return
 	}
 }

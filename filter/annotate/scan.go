@@ -14,6 +14,18 @@ func (s span) of(src []byte) []byte { return src[s.start:s.end] }
 // empty and stands where the value begins.
 type member struct{ key, value span }
 
+// cut returns what goes out with members[i] when gone of those before it have gone: the gap before it, too, or, where none
+// is left before it, the gap behind it.
+func cut(members []member, i, gone int) span {
+	at := span{members[i].key.start, members[i].value.end}
+	if i > gone {
+		at.start = members[i-1].value.end
+	} else if i+1 < len(members) {
+		at.end = members[i+1].key.start
+	}
+	return at
+}
+
 // A container is what stands between two brackets: src[open:close].
 type container struct {
 	src         []byte

@@ -4,12 +4,18 @@ import (
 	"bytes"
 	"cmp"
 	"slices"
+	"time"
 
 	"iocpipe/extract"
 )
 
-// timeLayout is how times are written on events: UTC, milliseconds.
-const timeLayout = "2006-01-02T15:04:05.000Z"
+// AppendTime appends a time as it is written on events: in UTC, with milliseconds. The time package has a short way for
+// RFC 3339 that it does not have with them.
+func AppendTime(dst []byte, t time.Time) []byte {
+	dst = t.UTC().AppendFormat(dst, time.RFC3339)
+	ms := t.Nanosecond() / int(time.Millisecond)
+	return append(dst[:len(dst)-1], '.', '0'+byte(ms/100), '0'+byte(ms/10%10), '0'+byte(ms%10), 'Z')
+}
 
 // An edit replaces bytes of the event, or puts some in where at is empty, by a piece of Annotator.text.
 type edit struct{ at, text span }
@@ -41,8 +47,7 @@ func (a *Annotator) AppendJSON(dst, event []byte, hits []Hit) (out []byte, ok bo
 
 // splice appends a.doc annotated with a.picks, whose hits may be of another line.
 func (a *Annotator) splice(dst []byte) []byte {
-	a.edits, a.text, a.stamp, a.changed = a.edits[:0], a.text[:0], a.stamp[:0], false
-	a.sum.reset()
+	a.begin()
 	lists := [...]list{a.mergeRelated("ip"), a.mergeRelated("hosts"), a.mergeRelated("hash"), a.mergeEntries()}
 	summary := a.mergeSummary()
 	for _, l := range lists { // before the new members, which may go to the same offset
@@ -62,10 +67,16 @@ func (a *Annotator) splice(dst []byte) []byte {
 	return a.apply(dst)
 }
 
+// begin forgets the edits of the event before.
+func (a *Annotator) begin() {
+	a.edits, a.text, a.stamp, a.changed = a.edits[:0], a.text[:0], a.stamp[:0], false
+	a.sum.reset()
+}
+
 // now returns the time of the annotation at hand, as it is written. Most events have nothing to write it to.
 func (a *Annotator) now() []byte {
 	if len(a.stamp) == 0 {
-		a.stamp = a.Now().UTC().AppendFormat(a.stamp, timeLayout)
+		a.stamp = AppendTime(a.stamp, a.Now())
 	}
 	return a.stamp
 }

@@ -359,3 +359,13 @@ func TestManyHits(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAppendTime(t *testing.T) {
+	for _, when := range []time.Time{
+		{}, time.Unix(1e9, 999_999_999), time.Unix(1e9, 7_000_000).In(time.FixedZone("", 5400)), time.Date(12345, 1, 2, 3, 4, 5, 60e6, time.UTC),
+	} {
+		if got, want := string(AppendTime(nil, when)), when.UTC().Format("2006-01-02T15:04:05.000Z"); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}

@@ -50,21 +50,13 @@ func (a *Annotator) summaryStands(texts summaryText) bool {
 	return true
 }
 
-// deleteSummary takes the members of the summary out, each with the gap before it, or, where no member is left before
-// it, with the gap behind it. It returns how many there were.
+// deleteSummary takes the members of the summary out, and returns how many there were.
 func (a *Annotator) deleteSummary(members []member, dotted bool) (deleted int) {
 	for i, m := range members {
-		if !a.doc.isSummary(m, dotted) {
-			continue
+		if a.doc.isSummary(m, dotted) {
+			a.edits = append(a.edits, edit{at: cut(members, i, deleted)})
+			deleted++
 		}
-		at := span{m.key.start, m.value.end}
-		if i > deleted {
-			at.start = members[i-1].value.end
-		} else if i+1 < len(members) {
-			at.end = members[i+1].key.start
-		}
-		deleted++
-		a.edits = append(a.edits, edit{at: at})
 	}
 	return deleted
 }
